@@ -1,0 +1,163 @@
+//! Bodies as files: `cas/ab/cd/<digest>`.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::sync_directory;
+use crate::error::{Error, Result};
+use crate::model::Digest;
+
+/// The files of big bodies.
+#[derive(Debug)]
+pub struct BlobStore {
+    root: PathBuf,
+    quarantine: PathBuf,
+}
+
+impl BlobStore {
+    /// The store below `data_dir`.
+    #[must_use]
+    pub fn new(data_dir: &Path) -> Self {
+        Self { root: data_dir.join("cas"), quarantine: data_dir.join("quarantine") }
+    }
+
+    /// Makes the directories of a new store.
+    ///
+    /// # Errors
+    /// What mkdir(2) reports.
+    pub fn create(&self) -> Result<()> {
+        for directory in [&self.root, &self.quarantine] {
+            fs::create_dir(directory).map_err(|e| Error::io(format!("make directory {}", directory.display()), e))?;
+        }
+        Ok(())
+    }
+
+    /// Where the file of a digest is, or would be.
+    #[must_use]
+    pub fn path(&self, digest: &Digest) -> PathBuf {
+        let name = digest.to_string();
+        self.root.join(&name[..2]).join(&name[2..4]).join(name)
+    }
+
+    /// Opens a body for reading.
+    ///
+    /// # Errors
+    /// `NotFound` when the file is not there.
+    pub fn open(&self, digest: &Digest) -> Result<File> {
+        File::open(self.path(digest)).map_err(|e| Error::io(format!("open blob {digest}"), e))
+    }
+
+    /// Whether there is a file of that digest.
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.path(digest).exists()
+    }
+
+    /// Gives the file `source`, whose bytes are durable and hash to `digest`, its name in the store as well; what stood
+    /// under that name is replaced. [`BlobStore::sync`] makes the name durable.
+    ///
+    /// # Errors
+    /// What link(2) and rename(2) report; nothing has changed then.
+    pub fn put(&self, source: &Path, digest: &Digest) -> Result<()> {
+        let path = self.path(digest);
+        // A second name beside the source first: link(2) does not replace, and rename(2) of the source would lose it.
+        let mut second = source.as_os_str().to_owned();
+        second.push(".sealed");
+        let second = PathBuf::from(second);
+        let put = || -> io::Result<()> {
+            match fs::hard_link(source, &second) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    fs::remove_file(&second)?;
+                    fs::hard_link(source, &second)?;
+                }
+                other => other?,
+            }
+            match fs::rename(&second, &path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    if let Some(directory) = path.parent() {
+                        fs::create_dir_all(directory)?;
+                    }
+                    fs::rename(&second, &path)?;
+                }
+                other => other?,
+            }
+            // rename(2) does nothing when both names lead to one file already.
+            match fs::remove_file(&second) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+                _ => Ok(()),
+            }
+        };
+        put().map_err(|e| Error::io(format!("put blob {digest}"), e))
+    }
+
+    /// Makes the names of these digests durable.
+    ///
+    /// # Errors
+    /// What fsync(2) reports.
+    pub fn sync(&self, digest: &Digest) -> Result<()> {
+        let path = self.path(digest);
+        for directory in path.ancestors().skip(1).take(3) {
+            sync_directory(directory)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the file of a digest, if it is there.
+    ///
+    /// # Errors
+    /// What unlink(2) reports.
+    pub fn remove(&self, digest: &Digest) -> Result<()> {
+        match fs::remove_file(self.path(digest)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(format!("remove blob {digest}"), e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves a damaged file out of the way, for whoever wants to look at it.
+    ///
+    /// # Errors
+    /// What rename(2) reports.
+    pub fn quarantine(&self, digest: &Digest) -> Result<()> {
+        fs::rename(self.path(digest), self.quarantine.join(digest.to_string()))
+            .map_err(|e| Error::io(format!("quarantine blob {digest}"), e))
+    }
+
+    /// Calls `each` with the digest and size of every file of the store, in no order; files with other names are passed
+    /// to `stranger`.
+    ///
+    /// # Errors
+    /// What readdir(3) reports, and what `each` returns.
+    pub fn list(&self, each: &mut dyn FnMut(Digest, u64) -> Result<()>, stranger: &mut dyn FnMut(&Path)) -> Result<()> {
+        self.walk(&self.root, 0, each, stranger)
+    }
+
+    fn walk(
+        &self,
+        directory: &Path,
+        depth: usize,
+        each: &mut dyn FnMut(Digest, u64) -> Result<()>,
+        stranger: &mut dyn FnMut(&Path),
+    ) -> Result<()> {
+        let failed = |e| Error::io(format!("list {}", directory.display()), e);
+        for entry in fs::read_dir(directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let path = entry.path();
+            let found = match entry.metadata() {
+                // Removed since the directory was read.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(failed)?,
+            };
+            if found.is_dir() && depth < 2 {
+                self.walk(&path, depth + 1, each, stranger)?;
+                continue;
+            }
+            let digest = entry.file_name().to_str().and_then(|name| Digest::parse_hex(name).ok());
+            match digest {
+                Some(digest) if self.path(&digest) == path && found.is_file() => each(digest, found.len())?,
+                _ => stranger(&path),
+            }
+        }
+        Ok(())
+    }
+}

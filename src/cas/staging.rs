@@ -1,0 +1,120 @@
+//! Drafts as files: `staging/<number>`, on the same disk as the blobs so that sealing moves no byte.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::{BlobStore, sync_directory};
+use crate::error::{Error, Result};
+use crate::meta::StagingId;
+use crate::model::Digest;
+
+/// The staging files of a store.
+#[derive(Debug)]
+pub struct Staging {
+    root: PathBuf,
+    /// Numbers are used once in the life of a process and never while a file has them.
+    next: AtomicI64,
+}
+
+impl Staging {
+    /// The staging files below `data_dir`, which has to be opened with [`Staging::scan`] before files are made.
+    #[must_use]
+    pub fn new(data_dir: &Path) -> Self {
+        Self { root: data_dir.join("staging"), next: AtomicI64::new(1) }
+    }
+
+    /// Makes the directory of a new store.
+    ///
+    /// # Errors
+    /// What mkdir(2) reports.
+    pub fn create(&self) -> Result<()> {
+        fs::create_dir(&self.root).map_err(|e| Error::io("make the staging directory", e))
+    }
+
+    /// The numbers of the files that are there; new ones are given numbers above them. Names that are no numbers (a seal
+    /// cut short) are removed with `clear`.
+    ///
+    /// # Errors
+    /// What readdir(3) reports.
+    pub fn scan(&self, clear: bool) -> Result<Vec<StagingId>> {
+        let mut found = Vec::new();
+        let failed = |e| Error::io("list the staging directory", e);
+        for entry in fs::read_dir(&self.root).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            match entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                Some(number) => found.push(StagingId(number)),
+                None if clear => fs::remove_file(entry.path()).map_err(failed)?,
+                None => {}
+            }
+        }
+        found.sort_unstable();
+        let next = found.last().map_or(1, |last| last.0 + 1);
+        self.next.fetch_max(next, Ordering::Relaxed);
+        Ok(found)
+    }
+
+    /// Where a staging file is.
+    #[must_use]
+    pub fn path(&self, id: StagingId) -> PathBuf {
+        self.root.join(id.0.to_string())
+    }
+
+    /// A new empty file, open for reading and writing.
+    ///
+    /// # Errors
+    /// What open(2) reports.
+    pub fn make(&self) -> Result<(StagingId, File)> {
+        let id = StagingId(self.next.fetch_add(1, Ordering::Relaxed));
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.path(id))
+            .map_err(|e| Error::io(format!("make staging file {}", id.0), e))?;
+        Ok((id, file))
+    }
+
+    /// Opens a staging file for reading and writing.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not there.
+    pub fn open(&self, id: StagingId) -> Result<File> {
+        File::options()
+            .read(true)
+            .write(true)
+            .open(self.path(id))
+            .map_err(|e| Error::io(format!("open staging file {}", id.0), e))
+    }
+
+    /// Gives a blob's file a name in staging as well, on the way to being written again.
+    ///
+    /// # Errors
+    /// What link(2) reports.
+    pub fn take_back(&self, blobs: &BlobStore, digest: &Digest) -> Result<(StagingId, File)> {
+        let id = StagingId(self.next.fetch_add(1, Ordering::Relaxed));
+        fs::hard_link(blobs.path(digest), self.path(id))
+            .map_err(|e| Error::io(format!("take back blob {digest}"), e))?;
+        Ok((id, self.open(id)?))
+    }
+
+    /// Makes the names of all staging files durable.
+    ///
+    /// # Errors
+    /// What fsync(2) reports.
+    pub fn sync(&self) -> Result<()> {
+        sync_directory(&self.root)
+    }
+
+    /// Removes a staging file, if it is there.
+    ///
+    /// # Errors
+    /// What unlink(2) reports.
+    pub fn remove(&self, id: StagingId) -> Result<()> {
+        match fs::remove_file(self.path(id)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io(format!("remove staging file {}", id.0), e)),
+            _ => Ok(()),
+        }
+    }
+}

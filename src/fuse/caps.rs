@@ -1,0 +1,56 @@
+//! What is agreed with the kernel in the handshake (FUSE_INIT).
+//!
+//! An allow-list: a capability is asked for only when everything that follows from it is done. Not asked for, and why:
+//! - `WRITEBACK_CACHE`: excludes passthrough, and the daemon would see sizes and times late;
+//! - `POSIX_LOCKS`, `FLOCK_LOCKS`: without them the kernel locks by itself, which is right for one mount and cannot
+//!   deadlock the daemon;
+//! - `SETXATTR_EXT`, `SECURITY_CTX`, `CREATE_SUPP_GROUP`, `ALLOW_IDMAP`, `HAS_RESEND`: bring request fields that fuser
+//!   does not hand on;
+//! - `AUTO_INVAL_DATA`: every change is made or announced by this daemon, nothing has to be guessed from times;
+//! - `READDIRPLUS_AUTO`: with long lifetimes the attributes of a listing are not wasted even when nobody asks at once.
+
+use fuser::{InitFlags, KernelConfig};
+use log::debug;
+
+/// Largest write, and largest read, in one request: what fits into the 256 pages that Linux allows by default
+/// (`/proc/sys/fs/fuse/max_pages_limit`).
+pub(super) const TRANSFER_BYTES_MAX: u32 = 1 << 20;
+
+/// Most requests that readahead and the like may have outstanding; the default of 12 starves a fast disk below.
+const BACKGROUND_MAX: u16 = 128;
+
+/// What is asked for where the kernel offers it; asynchronous reads, big writes and many pages are fuser's own default.
+const WANTED: [InitFlags; 7] = [
+    // Truncating while opening is one request, not two.
+    InitFlags::FUSE_ATOMIC_O_TRUNC,
+    // A listing brings the attributes of its entries along.
+    InitFlags::FUSE_DO_READDIRPLUS,
+    // Lookups and listings of one directory at once.
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_CACHE_SYMLINKS,
+    InitFlags::FUSE_ASYNC_DIO,
+    InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+    // Without it the kernel asks for `security.capability` before each single write, passed through or not, which costs
+    // as much as the write. What follows from it is in `Handlers::setattr` and `open`.
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+];
+
+/// Answers the kernel's offer. `stack_depth`: how deep the store's own filesystem is stacked where passthrough is wanted.
+pub(super) fn negotiate(config: &mut KernelConfig, stack_depth: Option<u32>) {
+    for wanted in WANTED {
+        if config.add_capabilities(wanted).is_err() {
+            debug!("this kernel does not know {wanted:?}");
+        }
+    }
+    if let Some(depth) = stack_depth {
+        // An older kernel does not know passthrough; the probe that follows finds out.
+        if config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok() {
+            config.set_max_stack_depth(depth).ok();
+        }
+    }
+    // Each of these fails only on a value out of range, and then the default stands.
+    config.set_max_write(TRANSFER_BYTES_MAX).ok();
+    config.set_max_background(BACKGROUND_MAX).ok();
+    // fuser starts from what the kernel offers and refuses more.
+    config.set_max_readahead(TRANSFER_BYTES_MAX).ok();
+}

@@ -1,0 +1,525 @@
+//! The front-end over /dev/fuse, by the fuser crate: decodes a request, calls its handler, encodes the answer.
+//!
+//! Guarantees one answer to each request. Holds no rule: a second front-end would differ in this file only.
+
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use fuser::{
+    AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyBmap,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLock,
+    ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use super::caps;
+use super::errno::{Errno, answer};
+use super::fuser_types::{bare_attr, caller, file_attr, file_type, node, set_time};
+use super::handlers::{Access, Handlers, Xattr};
+use crate::model::{Attr, AttrChange, Kind, NAME_BYTES_MAX, NodeId};
+use crate::vfs::{DirEntry, HandleId};
+
+/// An inode number names one node for ever, so no generation is needed to tell two of them apart.
+const GENERATION: Generation = Generation(0);
+
+thread_local! {
+    /// Where a thread's reads go: fresh memory for each would have to be zeroed each time.
+    static READ_BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The handlers as fuser calls them.
+pub(super) struct Frontend {
+    handlers: Arc<Handlers>,
+    stack_depth: Option<u32>,
+}
+
+impl Frontend {
+    /// `stack_depth`: for the handshake, see [`caps::negotiate`].
+    pub(super) fn new(handlers: Arc<Handlers>, stack_depth: Option<u32>) -> Self {
+        Self { handlers, stack_depth }
+    }
+}
+
+impl From<Errno> for fuser::Errno {
+    fn from(errno: Errno) -> Self {
+        Self::from_i32(errno.get())
+    }
+}
+
+fn handle(number: FileHandle) -> HandleId {
+    HandleId(number.0)
+}
+
+/// Encodes an answer that has nothing to tell but success.
+fn reply_empty(reply: ReplyEmpty, answer: Result<(), Errno>) {
+    match answer {
+        Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno.into()),
+    }
+}
+
+fn reply_entry(reply: ReplyEntry, answer: Result<Attr, Errno>, lifetime: Duration) {
+    match answer {
+        Ok(attr) => reply.entry(&lifetime, &file_attr(&attr), GENERATION),
+        Err(errno) => reply.error(errno.into()),
+    }
+}
+
+fn reply_attr(reply: ReplyAttr, answer: Result<Attr, Errno>, lifetime: Duration) {
+    match answer {
+        Ok(attr) => reply.attr(&lifetime, &file_attr(&attr)),
+        Err(errno) => reply.error(errno.into()),
+    }
+}
+
+fn reply_xattr(reply: ReplyXattr, answer: Result<Xattr, Errno>) {
+    match answer {
+        Ok(Xattr::Size(size)) => reply.size(size),
+        Ok(Xattr::Data(data)) => reply.data(&data),
+        Err(errno) => reply.error(errno.into()),
+    }
+}
+
+/// The flags of an open file that is served through the page cache.
+fn cached(keep: bool) -> FopenFlags {
+    if keep { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() }
+}
+
+impl Filesystem for Frontend {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        caps::negotiate(config, self.stack_depth);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let parent = node(parent);
+        match answer("lookup", parent, || self.handlers.lookup(parent, name.as_bytes())) {
+            Ok(Some(attr)) => reply.entry(&self.handlers.lifetime(), &file_attr(&attr), GENERATION),
+            // Inode number 0: there is no such name, and that may be remembered.
+            Ok(None) => reply.entry(&self.handlers.lifetime(), &bare_attr(NodeId(0), Kind::File), GENERATION),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn forget(&self, _: &Request, ino: INodeNo, _: u64) {
+        // The kernel waits for no answer. Of a batch fuser makes single calls.
+        answer("forget", node(ino), || self.handlers.forget(node(ino))).ok();
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        let outcome = answer("getattr", node(ino), || self.handlers.getattr(node(ino)));
+        reply_attr(reply, outcome, self.handlers.lifetime());
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        // The kernel's own guess: the filesystem's clock is the one that counts.
+        _ctime: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let outcome = answer("setattr", node(ino), || {
+            let times = (atime.map(set_time), mtime.map(set_time));
+            let change = AttrChange { mode, uid, gid, size, atime: times.0, mtime: times.1 };
+            self.handlers.setattr(&caller(request), node(ino), change)
+        });
+        reply_attr(reply, outcome, self.handlers.lifetime());
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        match answer("readlink", node(ino), || self.handlers.readlink(node(ino))) {
+            Ok(target) => reply.data(&target),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        let outcome = answer("mknod", node(parent), || {
+            self.handlers.mknod(&caller(request), node(parent), name.as_bytes(), mode, rdev)
+        });
+        reply_entry(reply, outcome, self.handlers.lifetime());
+    }
+
+    fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        let outcome = answer("mkdir", node(parent), || {
+            self.handlers.mkdir(&caller(request), node(parent), name.as_bytes(), mode)
+        });
+        reply_entry(reply, outcome, self.handlers.lifetime());
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let outcome = answer("symlink", node(parent), || {
+            self.handlers.symlink(&caller(request), node(parent), name.as_bytes(), target.as_os_str().as_bytes())
+        });
+        reply_entry(reply, outcome, self.handlers.lifetime());
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(reply, answer("unlink", node(parent), || self.handlers.unlink(node(parent), name.as_bytes())));
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        reply_empty(reply, answer("rmdir", node(parent), || self.handlers.rmdir(node(parent), name.as_bytes())));
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        newparent: INodeNo,
+        newname: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let outcome = answer("rename", node(parent), || {
+            let (from, to) = ((node(parent), name.as_bytes()), (node(newparent), newname.as_bytes()));
+            self.handlers.rename(from, to, flags.bits())
+        });
+        reply_empty(reply, outcome);
+    }
+
+    fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
+        let outcome = answer("link", node(ino), || self.handlers.link(node(ino), node(newparent), newname.as_bytes()));
+        reply_entry(reply, outcome, self.handlers.lifetime());
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        _umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let outcome = answer("create", node(parent), || {
+            self.handlers.create(&caller(request), node(parent), name.as_bytes(), mode, flags)
+        });
+        let lifetime = self.handlers.lifetime();
+        match outcome {
+            Ok((attr, handle, Access::Cached { keep })) => {
+                reply.created(&lifetime, &file_attr(&attr), GENERATION, FileHandle(handle.0), cached(keep));
+            }
+            Ok((attr, handle, Access::Passthrough { backing })) => {
+                // SAFETY: the id is open until the last handle that names it is released, and this one is not yet known
+                // to the kernel; `into_raw` below keeps fuser from closing it.
+                let id = unsafe { reply.wrap_backing(backing) };
+                let (attr, handle) = (file_attr(&attr), FileHandle(handle.0));
+                reply.created_passthrough(&lifetime, &attr, GENERATION, handle, FopenFlags::empty(), &id);
+                id.into_raw();
+            }
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        match answer("open", node(ino), || self.handlers.open(&caller(request), node(ino), flags.0)) {
+            Ok((handle, Access::Cached { keep })) => reply.opened(FileHandle(handle.0), cached(keep)),
+            Ok((handle, Access::Passthrough { backing })) => {
+                // SAFETY: as in `create`.
+                let id = unsafe { reply.wrap_backing(backing) };
+                reply.opened_passthrough(FileHandle(handle.0), FopenFlags::empty(), &id);
+                id.into_raw();
+            }
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        READ_BUFFER.with_borrow_mut(|buffer| {
+            let size = size as usize;
+            if buffer.len() < size {
+                buffer.resize(size, 0);
+            }
+            let room = &mut buffer[..size];
+            match answer("read", node(ino), || self.handlers.read(handle(fh), offset, room)) {
+                Ok(length) => reply.data(&buffer[..length.min(size)]),
+                Err(errno) => reply.error(errno.into()),
+            }
+        });
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        data: &[u8],
+        // `FUSE_WRITE_KILL_SUIDGID` has been preceded by a setattr when there is a bit to drop, see `Handlers::setattr`.
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match answer("write", node(ino), || self.handlers.write(handle(fh), offset, data)) {
+            // No request brings more than 32 bits can count.
+            Ok(length) => reply.written(length.min(data.len()) as u32),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply_empty(reply, answer("release", node(ino), || self.handlers.release(handle(fh))));
+    }
+
+    fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        reply_empty(reply, answer("fsync", node(ino), || self.handlers.fsync(handle(fh))));
+    }
+
+    fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        let cached = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR;
+        match answer("opendir", node(ino), || self.handlers.opendir(node(ino))) {
+            // The kernel drops a cached listing by itself when a change is made through the mount.
+            Ok(handle) if self.handlers.caching() => reply.opened(FileHandle(handle.0), cached),
+            Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn readdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let outcome = answer("readdir", node(ino), || {
+            self.handlers.readdir(handle(fh), offset, false, &mut |entry: DirEntry<'_>| {
+                let (id, name) = (INodeNo(entry.id.0), OsStr::from_bytes(entry.name));
+                !reply.add(id, entry.next_offset, file_type(entry.kind), name)
+            })
+        });
+        match outcome {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn readdirplus(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        let lifetime = self.handlers.lifetime();
+        let outcome = answer("readdirplus", node(ino), || {
+            self.handlers.readdir(handle(fh), offset, true, &mut |entry: DirEntry<'_>| {
+                let (id, name) = (INodeNo(entry.id.0), OsStr::from_bytes(entry.name));
+                // Of `.` and `..` the kernel takes number and kind only, and counts no lookup.
+                let attr = entry.attr.map_or_else(|| bare_attr(entry.id, entry.kind), file_attr);
+                !reply.add(id, entry.next_offset, name, &lifetime, &attr, GENERATION)
+            })
+        });
+        match outcome {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn releasedir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
+        reply_empty(reply, answer("releasedir", node(ino), || self.handlers.releasedir(handle(fh))));
+    }
+
+    fn fsyncdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        reply_empty(reply, answer("fsyncdir", node(ino), || self.handlers.fsyncdir(handle(fh))));
+    }
+
+    fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        match answer("statfs", node(ino), || self.handlers.statfs()) {
+            Ok(stat) => reply.statfs(
+                stat.blocks,
+                stat.blocks_free,
+                stat.blocks_available,
+                stat.files,
+                stat.files_free,
+                stat.block_size,
+                NAME_BYTES_MAX as u32,
+                stat.block_size,
+            ),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        let outcome =
+            answer("setxattr", node(ino), || self.handlers.setxattr(node(ino), name.as_bytes(), value, flags));
+        reply_empty(reply, outcome);
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let outcome = answer("getxattr", node(ino), || self.handlers.getxattr(node(ino), name.as_bytes(), size));
+        reply_xattr(reply, outcome);
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        reply_xattr(reply, answer("listxattr", node(ino), || self.handlers.listxattr(node(ino), size)));
+    }
+
+    fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let outcome = answer("removexattr", node(ino), || self.handlers.removexattr(node(ino), name.as_bytes()));
+        reply_empty(reply, outcome);
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let outcome = answer("fallocate", node(ino), || self.handlers.fallocate(handle(fh), offset, length, mode));
+        reply_empty(reply, outcome);
+    }
+
+    fn lseek(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        match answer("lseek", node(ino), || self.handlers.lseek(handle(fh), offset, whence)) {
+            Ok(offset) => reply.offset(offset),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        ino_in: INodeNo,
+        fh_in: FileHandle,
+        offset_in: u64,
+        _: INodeNo,
+        fh_out: FileHandle,
+        offset_out: u64,
+        len: u64,
+        flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let outcome = answer("copy_file_range", node(ino_in), || {
+            let (from, to) = ((handle(fh_in), offset_in), (handle(fh_out), offset_out));
+            self.handlers.copy_file_range(from, to, len, flags.bits())
+        });
+        match outcome {
+            Ok(copied) => reply.written(copied),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    // What follows is answered once with "not implemented", and the kernel does it by itself from then on: access and
+    // locks because it checks permissions and keeps locks alone, flush because a close has nothing to wait for.
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.error(Errno::NOT_IMPLEMENTED.into());
+    }
+
+    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+        reply.error(Errno::NOT_IMPLEMENTED.into());
+    }
+
+    fn getlk(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: LockOwner,
+        _: u64,
+        _: u64,
+        _: i32,
+        _: u32,
+        reply: ReplyLock,
+    ) {
+        reply.error(Errno::NOT_IMPLEMENTED.into());
+    }
+
+    fn setlk(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: LockOwner,
+        _: u64,
+        _: u64,
+        _: i32,
+        _: u32,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::NOT_IMPLEMENTED.into());
+    }
+
+    fn bmap(&self, _: &Request, _: INodeNo, _: u32, _: u64, reply: ReplyBmap) {
+        reply.error(Errno::NOT_IMPLEMENTED.into());
+    }
+
+    fn poll(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: PollNotifier,
+        _: PollEvents,
+        _: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        reply.error(Errno::NOT_IMPLEMENTED.into());
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::NO_IOCTL.into());
+    }
+}

@@ -1,0 +1,338 @@
+//! What each request of the kernel does: one plain function each, from a decoded request to a value or a refusal.
+//!
+//! Knows nothing of replies, of fuser, or of the way a request came, so that every front-end shares it. Takes no
+//! decision about files: it says in the words of the filesystem what the kernel asked, and what the kernel may cache.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::warn;
+
+use super::backing::Backing;
+use super::convert;
+use super::errno::{Errno, Outcome};
+use crate::error::{Error, ErrorKind};
+use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
+use crate::vfs::{DirEntry, HandleId, OpenMode, Opened, Serving, StatFs, Vfs};
+
+/// Most bytes that one FUSE_COPY_FILE_RANGE can report as copied: its answer has 32 bits, and a whole number of pages
+/// keeps the next piece aligned.
+const COPY_BYTES_MAX: u64 = (u32::MAX - 4095) as u64;
+
+/// How the kernel is to treat an open file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Through its page cache, filled and written back by requests; `keep`: what it holds already is right.
+    Cached {
+        /// `FOPEN_KEEP_CACHE`.
+        keep: bool,
+    },
+    /// On the file behind a backing id, without requests.
+    Passthrough {
+        /// The id.
+        backing: u32,
+    },
+}
+
+/// The answer to an attribute's or a list's reader, getxattr(2).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Xattr {
+    /// Only the size was asked for.
+    Size(u32),
+    /// The bytes, which fit.
+    Data(Vec<u8>),
+}
+
+/// The requests, on one filesystem, for one mount.
+#[derive(Debug)]
+pub(super) struct Handlers {
+    vfs: Arc<Vfs>,
+    backing: Backing,
+    lifetime: Duration,
+}
+
+impl Handlers {
+    /// `device`: a descriptor of the mount where passthrough is wanted. `lifetime`: how long the kernel may believe names
+    /// and attributes; with zero it caches nothing.
+    pub(super) fn new(vfs: Arc<Vfs>, device: Option<OwnedFd>, lifetime: Duration) -> Self {
+        Self { vfs, backing: Backing::new(device), lifetime }
+    }
+
+    /// Finds out whether files in `directory` can be handed to the kernel; before the first request.
+    pub(super) fn probe_passthrough(&self, directory: &Path) {
+        self.backing.probe(directory);
+    }
+
+    /// Whether files are handed to the kernel.
+    pub(super) fn passthrough(&self) -> bool {
+        self.backing.available()
+    }
+
+    /// How long the kernel may believe a name or attributes, a name that is missing included.
+    pub(super) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// Whether the kernel may cache at all.
+    pub(super) fn caching(&self) -> bool {
+        !self.lifetime.is_zero()
+    }
+
+    /// `None`: there is no such name, and the kernel may remember that for as long as it may remember a name.
+    pub(super) fn lookup(&self, parent: NodeId, name: &[u8]) -> Outcome<Option<Attr>> {
+        match self.vfs.lookup(parent, Name::new(name)?) {
+            Ok(attr) => Ok(Some(attr)),
+            Err(error) if error.kind() == ErrorKind::NotFound && self.caching() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn forget(&self, node: NodeId) -> Outcome<()> {
+        self.vfs.forget(node);
+        Ok(())
+    }
+
+    pub(super) fn getattr(&self, node: NodeId) -> Outcome<Attr> {
+        Ok(self.vfs.getattr(node)?)
+    }
+
+    pub(super) fn setattr(&self, caller: &Caller, node: NodeId, change: AttrChange) -> Outcome<Attr> {
+        // The kernel sends the kind along with the permissions.
+        let mode = change.mode.map(|mode| mode & perm::ALL);
+        let owner = change.uid.is_some() || change.gid.is_some();
+        let nothing =
+            mode.is_none() && !owner && change.size.is_none() && change.atime.is_none() && change.mtime.is_none();
+        // A request to change nothing is how the kernel, before a write, asks for set-ID bits to be dropped. On a change
+        // of size it says so in a bit that fuser does not hand on: whoever is not root lacks CAP_FSETID.
+        let set_id = nothing || owner || (change.size.is_some() && caller.uid != 0);
+        let dropped = if set_id && mode.is_none() { self.without_set_id(caller, node)? } else { None };
+        Ok(self.vfs.setattr(caller, node, &AttrChange { mode: mode.or(dropped), ..change })?)
+    }
+
+    /// The permissions without set-user-ID and set-group-ID, when one of them has to go; what the kernel leaves to the
+    /// filesystem under `FUSE_HANDLE_KILLPRIV_V2`. Linux keeps set-group-ID where the group may not execute, for members
+    /// of it (chown(2), inode(7)); membership by a supplementary group is not known here, and the bit then goes.
+    fn without_set_id(&self, caller: &Caller, node: NodeId) -> Outcome<Option<u32>> {
+        let attr = self.vfs.getattr(node)?;
+        if attr.kind == Kind::Directory {
+            return Ok(None);
+        }
+        let mut mode = attr.mode & !perm::SET_UID;
+        if mode & perm::GROUP_EXEC != 0 || (caller.uid != 0 && caller.gid != attr.gid) {
+            mode &= !perm::SET_GID;
+        }
+        Ok((mode != attr.mode).then_some(mode))
+    }
+
+    pub(super) fn readlink(&self, node: NodeId) -> Outcome<Vec<u8>> {
+        Ok(self.vfs.readlink(node)?)
+    }
+
+    pub(super) fn mknod(&self, caller: &Caller, parent: NodeId, name: &[u8], mode: u32, rdev: u32) -> Outcome<Attr> {
+        let (kind, mode) = convert::node_mode(mode)?;
+        Ok(self.vfs.mknod(caller, parent, Name::new(name)?, kind, mode, rdev)?)
+    }
+
+    pub(super) fn mkdir(&self, caller: &Caller, parent: NodeId, name: &[u8], mode: u32) -> Outcome<Attr> {
+        Ok(self.vfs.mkdir(caller, parent, Name::new(name)?, mode & perm::ALL)?)
+    }
+
+    pub(super) fn symlink(&self, caller: &Caller, parent: NodeId, name: &[u8], target: &[u8]) -> Outcome<Attr> {
+        Ok(self.vfs.symlink(caller, parent, Name::new(name)?, target)?)
+    }
+
+    pub(super) fn unlink(&self, parent: NodeId, name: &[u8]) -> Outcome<()> {
+        Ok(self.vfs.unlink(parent, Name::new(name)?)?)
+    }
+
+    pub(super) fn rmdir(&self, parent: NodeId, name: &[u8]) -> Outcome<()> {
+        Ok(self.vfs.rmdir(parent, Name::new(name)?)?)
+    }
+
+    pub(super) fn rename(
+        &self,
+        (parent, name): (NodeId, &[u8]),
+        (new_parent, new_name): (NodeId, &[u8]),
+        flags: u32,
+    ) -> Outcome<()> {
+        let mode = convert::rename_mode(flags)?;
+        Ok(self.vfs.rename(parent, Name::new(name)?, new_parent, Name::new(new_name)?, mode)?)
+    }
+
+    pub(super) fn link(&self, node: NodeId, new_parent: NodeId, new_name: &[u8]) -> Outcome<Attr> {
+        Ok(self.vfs.link(node, new_parent, Name::new(new_name)?)?)
+    }
+
+    pub(super) fn create(
+        &self,
+        caller: &Caller,
+        parent: NodeId,
+        name: &[u8],
+        mode: u32,
+        flags: i32,
+    ) -> Outcome<(Attr, HandleId, Access)> {
+        let open = convert::open_mode(flags, self.passthrough());
+        let (attr, opened) = self.vfs.create(caller, parent, Name::new(name)?, mode & perm::ALL, open)?;
+        let (handle, access) = self.serve(caller, attr.id, open, opened)?;
+        Ok((attr, handle, access))
+    }
+
+    pub(super) fn open(&self, caller: &Caller, node: NodeId, flags: i32) -> Outcome<(HandleId, Access)> {
+        let open = convert::open_mode(flags, self.passthrough());
+        if open.truncate && caller.uid != 0 {
+            // As for a change of size.
+            if let Some(mode) = self.without_set_id(caller, node)? {
+                self.vfs.setattr(caller, node, &AttrChange { mode: Some(mode), ..AttrChange::default() })?;
+            }
+        }
+        let opened = self.vfs.open(caller, node, open)?;
+        self.serve(caller, node, open, opened)
+    }
+
+    /// Turns what the filesystem decided into what the kernel is told. Where the kernel does not take the file it is
+    /// opened once more, to be served by requests.
+    fn serve(&self, caller: &Caller, node: NodeId, open: OpenMode, opened: Opened) -> Outcome<(HandleId, Access)> {
+        let handle = opened.handle;
+        let file = match opened.serving {
+            Serving::Vfs { keep_cache } => return Ok((handle, Access::Cached { keep: keep_cache && self.caching() })),
+            Serving::Kernel(file) => file,
+        };
+        match self.backing.acquire(node, handle, &file) {
+            Ok(backing) => return Ok((handle, Access::Passthrough { backing })),
+            Err(error) => warn!("hand the body of node {node} to the kernel: {error}; it is served by nexus instead"),
+        }
+        drop(file);
+        self.vfs.release(handle)?;
+        // It has been truncated by now, once is enough.
+        let again = self.vfs.open(caller, node, OpenMode { truncate: false, passthrough: false, ..open })?;
+        match again.serving {
+            Serving::Vfs { .. } => Ok((again.handle, Access::Cached { keep: false })),
+            Serving::Kernel(_) => {
+                self.vfs.release(again.handle)?;
+                let refused = "open a body that others have open in the kernel and that the kernel does not take again";
+                Err(Error::new(ErrorKind::Io, refused).into())
+            }
+        }
+    }
+
+    /// Fills `into` up to the end of the file: the kernel takes a short answer for the end.
+    pub(super) fn read(&self, handle: HandleId, offset: u64, into: &mut [u8]) -> Outcome<usize> {
+        Ok(self.vfs.read(handle, offset, into)?)
+    }
+
+    pub(super) fn write(&self, handle: HandleId, offset: u64, data: &[u8]) -> Outcome<usize> {
+        Ok(self.vfs.write(handle, offset, data)?)
+    }
+
+    pub(super) fn fsync(&self, handle: HandleId) -> Outcome<()> {
+        Ok(self.vfs.fsync(handle)?)
+    }
+
+    pub(super) fn release(&self, handle: HandleId) -> Outcome<()> {
+        // In this order: see `Backing::release`.
+        self.backing.release(handle);
+        Ok(self.vfs.release(handle)?)
+    }
+
+    pub(super) fn lseek(&self, handle: HandleId, offset: i64, whence: i32) -> Outcome<i64> {
+        let what = convert::seek(whence)?;
+        let beyond = || Error::new(ErrorKind::NoSuchAddress, "seek to where no file reaches");
+        let offset = u64::try_from(offset).map_err(|_| beyond())?;
+        Ok(i64::try_from(self.vfs.seek(handle, offset, what)?).map_err(|_| beyond())?)
+    }
+
+    pub(super) fn fallocate(&self, handle: HandleId, offset: u64, length: u64, mode: i32) -> Outcome<()> {
+        Ok(self.vfs.allocate(handle, convert::allocate(mode)?, offset, length)?)
+    }
+
+    pub(super) fn copy_file_range(
+        &self,
+        (from, from_offset): (HandleId, u64),
+        (to, to_offset): (HandleId, u64),
+        length: u64,
+        flags: u64,
+    ) -> Outcome<u32> {
+        if flags != 0 {
+            return Err(Error::new(ErrorKind::Invalid, "copy a range with flags that do not exist").into());
+        }
+        let copied = self.vfs.copy_range(from, from_offset, to, to_offset, length.min(COPY_BYTES_MAX))?;
+        Ok(u32::try_from(copied).unwrap_or(COPY_BYTES_MAX as u32))
+    }
+
+    pub(super) fn opendir(&self, node: NodeId) -> Outcome<HandleId> {
+        Ok(self.vfs.opendir(node)?)
+    }
+
+    pub(super) fn readdir(
+        &self,
+        handle: HandleId,
+        offset: u64,
+        with_attr: bool,
+        emit: &mut dyn FnMut(DirEntry<'_>) -> bool,
+    ) -> Outcome<()> {
+        Ok(self.vfs.readdir(handle, offset, with_attr, emit)?)
+    }
+
+    pub(super) fn fsyncdir(&self, handle: HandleId) -> Outcome<()> {
+        Ok(self.vfs.fsyncdir(handle)?)
+    }
+
+    pub(super) fn releasedir(&self, handle: HandleId) -> Outcome<()> {
+        Ok(self.vfs.releasedir(handle)?)
+    }
+
+    pub(super) fn statfs(&self) -> Outcome<StatFs> {
+        Ok(self.vfs.statfs()?)
+    }
+
+    pub(super) fn getxattr(&self, node: NodeId, key: &[u8], room: u32) -> Outcome<Xattr> {
+        fit(self.vfs.getxattr(node, key)?, room)
+    }
+
+    pub(super) fn setxattr(&self, node: NodeId, key: &[u8], value: &[u8], flags: i32) -> Outcome<()> {
+        Ok(self.vfs.setxattr(node, key, value, convert::xattr_mode(flags)?)?)
+    }
+
+    pub(super) fn listxattr(&self, node: NodeId, room: u32) -> Outcome<Xattr> {
+        let keys = self.vfs.listxattr(node)?;
+        let mut list = Vec::with_capacity(keys.iter().map(|key| key.len() + 1).sum());
+        for key in keys {
+            list.extend_from_slice(&key);
+            list.push(0);
+        }
+        if list.len() > XATTR_LIST_BYTES_MAX {
+            return Err(Errno::LIST_TOO_LONG.into());
+        }
+        fit(list, room)
+    }
+
+    pub(super) fn removexattr(&self, node: NodeId, key: &[u8]) -> Outcome<()> {
+        Ok(self.vfs.removexattr(node, key)?)
+    }
+}
+
+/// The size protocol of getxattr(2) and listxattr(2): no room asks for the size, too little is refused.
+fn fit(data: Vec<u8>, room: u32) -> Outcome<Xattr> {
+    let size = u32::try_from(data.len()).map_err(|_| Errno::LIST_TOO_LONG)?;
+    match room {
+        0 => Ok(Xattr::Size(size)),
+        _ if size <= room => Ok(Xattr::Data(data)),
+        _ => Err(Errno::BUFFER_TOO_SMALL.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuse::errno::Refusal;
+
+    #[test]
+    fn an_attribute_fits_or_tells_its_size() {
+        assert_eq!(fit(vec![1, 2, 3], 0).unwrap(), Xattr::Size(3));
+        assert_eq!(fit(vec![1, 2, 3], 3).unwrap(), Xattr::Data(vec![1, 2, 3]));
+        assert_eq!(fit(Vec::new(), 9).unwrap(), Xattr::Data(Vec::new()));
+        assert!(matches!(fit(vec![1, 2, 3], 2), Err(Refusal::Plain(Errno::BUFFER_TOO_SMALL))));
+    }
+}

@@ -1,0 +1,36 @@
+//! The kernel's protocol: mounting, requests, answers.
+//!
+//! The only room that knows fuser and errno numbers. It takes no decision about files: a request is decoded, one method
+//! of [`Vfs`](crate::vfs::Vfs) is called, its answer encoded. It guarantees that every request is answered, that a bug
+//! costs one request and not the mount, and that an unmount takes away its own mount only. It does not open or close
+//! stores, keep locks, check permissions (the kernel does both), or tell the kernel of changes from elsewhere.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `session` | [`Mount`]: from mounting to the end, [`Unmounter`], [`unmount_at`] |
+//! | `options` | [`MountOptions`] and its spellings for mount(2) and fusermount3(1) |
+//! | `device` | mounting and unmounting, by system call or through fusermount3 |
+//! | `mountinfo` | what is mounted where |
+//! | `caps` | what is agreed in the handshake, and why the rest is not |
+//! | `frontend` | the requests as fuser delivers them; a transport of our own would stand beside it |
+//! | `handlers` | one plain function for each request, shared by all front-ends |
+//! | `convert` | flags and modes of the kernel in the words of the filesystem |
+//! | `fuser_types` | types of fuser from and to ours |
+//! | `errno` | the table of errno numbers, and the guard round each request |
+//! | `backing` | files handed to the kernel (passthrough) |
+
+mod backing;
+mod caps;
+mod convert;
+mod device;
+mod errno;
+mod frontend;
+mod fuser_types;
+mod handlers;
+mod mountinfo;
+mod options;
+mod session;
+
+pub use mountinfo::{MountEntry, mounts, mounts_at};
+pub use options::{FILESYSTEM_TYPE, MountOptions};
+pub use session::{Mount, Unmounter, unmount_at};

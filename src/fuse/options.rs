@@ -1,0 +1,173 @@
+//! How a filesystem is mounted: what was asked for, and the two spellings of it, for mount(2) and for fusermount3(1).
+
+use std::ffi::CString;
+use std::fmt::Write as _;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::mount::MountFlags;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The type of every mount of nexus, as mount(8), findmnt(8) and df(1) show it.
+pub const FILESYSTEM_TYPE: &str = "fuse.nexus";
+/// What follows `fuse.` in it, which is what fusermount3 is told.
+const SUBTYPE: &str = "nexus";
+
+/// How a store is mounted, mount(8) and fuse(8).
+#[derive(Clone, Debug)]
+pub struct MountOptions {
+    /// The directory to mount on.
+    pub mountpoint: PathBuf,
+    /// What df(1) shows as the device: `nexus:` and the directory of the store.
+    pub source: String,
+    /// The directory that holds the bodies: passthrough is tried with a file there.
+    pub store_dir: PathBuf,
+    /// Others than the user who mounts may use the mount.
+    pub allow_other: bool,
+    /// Nothing can be written, `ro`.
+    pub read_only: bool,
+    /// Device nodes work; root only.
+    pub dev: bool,
+    /// Set-user-ID and set-group-ID bits work; root only.
+    pub suid: bool,
+    /// Nothing can be executed.
+    pub noexec: bool,
+    /// Shown by mount(8); whether a read updates the access time is up to the filesystem.
+    pub noatime: bool,
+    /// Every write is durable before it returns.
+    pub sync: bool,
+    /// Every change of a directory is durable before it returns.
+    pub dirsync: bool,
+    /// How long the kernel may believe names and attributes, in seconds; 0 caches nothing.
+    pub cache_seconds: f64,
+    /// Bodies may be handed to the kernel where it and the privilege allow it.
+    pub passthrough: bool,
+    /// How many threads serve requests, one at least.
+    pub threads: usize,
+}
+
+impl Default for MountOptions {
+    /// What `nexus mount` does when nothing else is said; `mountpoint`, `source` and `store_dir` are still to be filled in.
+    fn default() -> Self {
+        Self {
+            mountpoint: PathBuf::new(),
+            source: String::from("nexus"),
+            store_dir: PathBuf::new(),
+            allow_other: false,
+            read_only: false,
+            dev: false,
+            suid: false,
+            noexec: false,
+            noatime: false,
+            sync: false,
+            dirsync: false,
+            cache_seconds: 3600.0,
+            passthrough: true,
+            threads: 2,
+        }
+    }
+}
+
+impl MountOptions {
+    /// The lifetime of names and attributes.
+    ///
+    /// # Errors
+    /// `Configuration` for a negative or infinite number.
+    pub(super) fn lifetime(&self) -> Result<Duration> {
+        Duration::try_from_secs_f64(self.cache_seconds).map_err(|error| {
+            let what = format!("use {} as the cache lifetime in seconds", self.cache_seconds);
+            Error::new(ErrorKind::Configuration, what).because(error)
+        })
+    }
+
+    /// The flags of mount(2).
+    pub(super) fn flags(&self) -> MountFlags {
+        let mut flags = MountFlags::empty();
+        for (wanted, flag) in [
+            (!self.dev, MountFlags::NODEV),
+            (!self.suid, MountFlags::NOSUID),
+            (self.read_only, MountFlags::RDONLY),
+            (self.noexec, MountFlags::NOEXEC),
+            (self.noatime, MountFlags::NOATIME),
+            (self.sync, MountFlags::SYNCHRONOUS),
+            (self.dirsync, MountFlags::DIRSYNC),
+        ] {
+            flags.set(flag, wanted);
+        }
+        flags
+    }
+
+    /// The data of mount(2), as fuse.rst in the kernel's documentation lists them. `device` is the descriptor of
+    /// /dev/fuse; the root is a directory.
+    pub(super) fn data(&self, device: RawFd, uid: u32, gid: u32) -> CString {
+        let mut data = format!("fd={device},rootmode=40000,user_id={uid},group_id={gid},default_permissions");
+        if self.allow_other {
+            data.push_str(",allow_other");
+        }
+        CString::new(data).expect("numbers and words hold no NUL")
+    }
+
+    /// The `-o` of fusermount3(1).
+    ///
+    /// # Errors
+    /// `NotPermitted` for what fusermount3 grants root only.
+    pub(super) fn helper_options(&self) -> Result<String> {
+        if self.dev || self.suid {
+            return Err(Error::new(ErrorKind::NotPermitted, "mount with dev or suid as an ordinary user: root only"));
+        }
+        let mut text = format!("subtype={SUBTYPE},default_permissions,fsname=");
+        for c in self.source.chars() {
+            // fusermount3 splits at a comma unless a backslash precedes it: unescaped, a name would inject options.
+            if matches!(c, ',' | '\\') {
+                text.push('\\');
+            }
+            text.push(c);
+        }
+        for (wanted, word) in [
+            (self.allow_other, "allow_other"),
+            (self.read_only, "ro"),
+            (self.noexec, "noexec"),
+            (self.noatime, "noatime"),
+            (self.sync, "sync"),
+            (self.dirsync, "dirsync"),
+        ] {
+            if wanted {
+                write!(text, ",{word}").expect("a String takes all");
+            }
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_mount() {
+        let options = MountOptions { allow_other: true, read_only: true, ..MountOptions::default() };
+        let data = options.data(5, 1000, 100);
+        let wanted = "fd=5,rootmode=40000,user_id=1000,group_id=100,default_permissions,allow_other";
+        assert_eq!(data.to_str().unwrap(), wanted);
+        assert_eq!(options.flags(), MountFlags::NODEV | MountFlags::NOSUID | MountFlags::RDONLY);
+        let options = MountOptions { dev: true, suid: true, noexec: true, ..MountOptions::default() };
+        assert_eq!(options.flags(), MountFlags::NOEXEC);
+    }
+
+    #[test]
+    fn a_name_injects_no_option() {
+        let source = String::from("nexus:/a,allow_other\\,b");
+        let options = MountOptions { source, noatime: true, ..MountOptions::default() };
+        let wanted = r"subtype=nexus,default_permissions,fsname=nexus:/a\,allow_other\\\,b,noatime";
+        assert_eq!(options.helper_options().unwrap(), wanted);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let options = MountOptions { suid: true, cache_seconds: -1.0, ..MountOptions::default() };
+        assert_eq!(options.helper_options().unwrap_err().kind(), ErrorKind::NotPermitted);
+        assert_eq!(options.lifetime().unwrap_err().kind(), ErrorKind::Configuration);
+    }
+}

@@ -1,0 +1,8 @@
+//! nexus: a filesystem you mount, over content-addressed bodies and SQLite.
+
+pub mod cas;
+pub mod error;
+pub mod fuse;
+pub mod meta;
+pub mod model;
+pub mod vfs;

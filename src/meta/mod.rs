@@ -1,0 +1,109 @@
+//! The metadata store: rows, and transactions over them.
+//!
+//! It guarantees that what happens inside one [`MetaStore::write`] happens entirely or not at all. It knows no rule of
+//! filesystems: those are `vfs/`. No SQL stands outside this room.
+//!
+//! Durability has three steps. A write is *acknowledged* when [`MetaStore::write`] returns: every later read sees it. It
+//! is *committed*, and survives the end of the process, after [`MetaStore::commit`]. It is *durable*, and survives the
+//! loss of power, after [`WalFile::sync`] following that commit.
+
+mod sqlite;
+
+pub use sqlite::{Checkpointer, MetaStore, ReadTxn, WalFile, WriteTxn};
+
+use crate::model::{Attr, Digest, Kind, NodeId, Timestamp};
+
+/// The number of a blob in the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlobId(pub i64);
+
+/// The number of a staging file: it is the file's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StagingId(pub i64);
+
+/// Where the body of a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyRow {
+    /// Nowhere: the body is empty, or the node is no regular file.
+    Empty,
+    /// A blob.
+    Blob(BlobId),
+    /// A staging file, whose own size and modification time are the true ones after a crash.
+    Draft(StagingId),
+}
+
+/// A row of `node`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeRow {
+    /// What stat(2) tells.
+    pub attr: Attr,
+    /// Bodies committed so far; 0 while the first one is being written.
+    pub version: u64,
+    /// Where the body is.
+    pub body: BodyRow,
+}
+
+/// Where the bytes of a blob are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the database.
+    Database,
+    /// In a file of `cas/`.
+    File,
+}
+
+/// What tells that a blob's file is the one that was sealed or last verified: stat(2) fields that change with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// `st_ino`.
+    pub inode: u64,
+    /// `st_ctime` in nanoseconds.
+    pub ctime: i64,
+}
+
+/// A row of `blob`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobRow {
+    /// Its number.
+    pub id: BlobId,
+    /// Its name.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// Space taken in units of 512 bytes.
+    pub blocks: u64,
+    /// Nodes whose body it is.
+    pub refs: u64,
+    /// Where the bytes are.
+    pub place: Place,
+    /// The file as it was last known to be right.
+    pub stamp: Option<Stamp>,
+}
+
+/// A row of `entry`, seen from its directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryRow {
+    /// The name.
+    pub name: Vec<u8>,
+    /// The node it leads to.
+    pub node: NodeId,
+    /// The node's kind.
+    pub kind: Kind,
+}
+
+/// What changes in a node when its body does.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyChange {
+    /// New size in bytes.
+    pub size: u64,
+    /// New space in units of 512 bytes.
+    pub blocks: u64,
+    /// New modification time.
+    pub mtime: Timestamp,
+    /// New change time.
+    pub ctime: Timestamp,
+    /// Whether the body counts as a new version.
+    pub new_version: bool,
+    /// Where the body is now.
+    pub body: BodyRow,
+}

@@ -1,0 +1,659 @@
+//! Row-level primitives: SQL is written once per shape, beside the type of its row.
+
+use std::ops::Deref;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::sql;
+use crate::error::{Error, ErrorKind, Result};
+use crate::meta::{BlobId, BlobRow, BodyChange, BodyRow, EntryRow, NodeRow, Place, StagingId, Stamp};
+use crate::model::{Attr, Digest, Kind, Name, NodeId, Timestamp, perm};
+
+/// Reads rows.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadTxn<'a> {
+    conn: &'a Connection,
+}
+
+/// Reads and writes rows, inside one operation.
+#[derive(Debug)]
+pub struct WriteTxn<'a> {
+    read: ReadTxn<'a>,
+}
+
+impl<'a> Deref for WriteTxn<'a> {
+    type Target = ReadTxn<'a>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.read
+    }
+}
+
+macro_rules! select_node {
+    ($tail:literal) => {
+        concat!(
+            "SELECT n.id, n.mode, n.uid, n.gid, n.rdev, n.nlink, n.size, n.blocks, n.atime, n.mtime, n.ctime, \
+             n.btime, n.version, n.blob, n.draft ",
+            $tail
+        )
+    };
+}
+
+fn node_row(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
+    let mode: u32 = row.get(1)?;
+    let body = match (row.get::<_, Option<i64>>(13)?, row.get::<_, Option<i64>>(14)?) {
+        (_, Some(draft)) => BodyRow::Draft(StagingId(draft)),
+        (Some(blob), None) => BodyRow::Blob(BlobId(blob)),
+        (None, None) => BodyRow::Empty,
+    };
+    Ok(NodeRow {
+        attr: Attr {
+            id: NodeId(row.get(0)?),
+            kind: Kind::from_mode_bits(mode).unwrap_or(Kind::File),
+            mode: mode & perm::ALL,
+            uid: row.get(2)?,
+            gid: row.get(3)?,
+            rdev: row.get(4)?,
+            nlink: row.get(5)?,
+            size: row.get(6)?,
+            blocks: row.get(7)?,
+            atime: Timestamp(row.get(8)?),
+            mtime: Timestamp(row.get(9)?),
+            ctime: Timestamp(row.get(10)?),
+            btime: Timestamp(row.get(11)?),
+        },
+        version: row.get(12)?,
+        body,
+    })
+}
+
+struct DigestColumn(Digest);
+
+impl FromSql for DigestColumn {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        <[u8; 32]>::try_from(value.as_blob()?).map(|b| Self(b.into())).map_err(|_| FromSqlError::InvalidType)
+    }
+}
+
+macro_rules! select_blob {
+    ($tail:literal) => {
+        concat!("SELECT id, digest, size, blocks, refs, place, file_inode, file_ctime FROM blob ", $tail)
+    };
+}
+
+fn blob_row(row: &Row<'_>) -> rusqlite::Result<BlobRow> {
+    let stamp = match (row.get::<_, Option<i64>>(6)?, row.get(7)?) {
+        (Some(inode), Some(ctime)) => Some(Stamp { inode: inode.cast_unsigned(), ctime }),
+        _ => None,
+    };
+    Ok(BlobRow {
+        id: BlobId(row.get(0)?),
+        digest: row.get::<_, DigestColumn>(1)?.0,
+        size: row.get(2)?,
+        blocks: row.get(3)?,
+        refs: row.get(4)?,
+        place: if row.get::<_, i64>(5)? == 0 { Place::Database } else { Place::File },
+        stamp,
+    })
+}
+
+impl<'a> ReadTxn<'a> {
+    pub(super) fn new(conn: &'a Connection) -> Self {
+        Self { conn }
+    }
+
+    fn one<T>(
+        self,
+        statement: &'static str,
+        values: impl rusqlite::Params,
+        row: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        self.conn
+            .prepare_cached(statement)
+            .and_then(|mut s| s.query_row(values, row).optional())
+            .map_err(sql("read the database"))
+    }
+
+    pub(super) fn each<T>(
+        self,
+        statement: &'static str,
+        values: impl rusqlite::Params,
+        mut row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        self.conn
+            .prepare_cached(statement)
+            .and_then(|mut s| {
+                let mut rows = s.query(values)?;
+                let mut all = Vec::new();
+                while let Some(next) = rows.next()? {
+                    all.push(row(next)?);
+                }
+                Ok(all)
+            })
+            .map_err(sql("read the database"))
+    }
+
+    /// A value about the store.
+    ///
+    /// # Errors
+    /// Here and in all that follow: what SQLite reports.
+    pub fn setting(&self, key: &str) -> Result<Option<i64>> {
+        self.one("SELECT value FROM setting WHERE key = ?1", [key], |row| row.get(0))
+    }
+
+    /// The node of that number.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn find_node(&self, id: NodeId) -> Result<Option<NodeRow>> {
+        self.one(select_node!("FROM node n WHERE n.id = ?1"), [id.0.cast_signed()], node_row)
+    }
+
+    /// The node of that number, or `NotFound`.
+    ///
+    /// # Errors
+    /// `NotFound`, or what SQLite reports.
+    pub fn node(&self, id: NodeId) -> Result<NodeRow> {
+        self.find_node(id)?.ok_or_else(|| Error::new(ErrorKind::NotFound, "find a node"))
+    }
+
+    /// The node that a name leads to.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn child(&self, parent: NodeId, name: Name<'_>) -> Result<Option<NodeRow>> {
+        self.one(
+            select_node!("FROM entry e JOIN node n ON n.id = e.node WHERE e.parent = ?1 AND e.name = ?2"),
+            params![parent.0.cast_signed(), name.as_bytes()],
+            node_row,
+        )
+    }
+
+    /// Whether a directory holds a name.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn has_children(&self, parent: NodeId) -> Result<bool> {
+        let found = self.one("SELECT 1 FROM entry WHERE parent = ?1 LIMIT 1", [parent.0.cast_signed()], |_| Ok(()))?;
+        Ok(found.is_some())
+    }
+
+    /// At most `limit` entries of a directory behind the name `after`, by name; an empty name is before all.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn children(&self, parent: NodeId, after: &[u8], limit: usize) -> Result<Vec<EntryRow>> {
+        self.each(
+            "SELECT e.name, e.node, n.mode FROM entry e JOIN node n ON n.id = e.node
+             WHERE e.parent = ?1 AND e.name > ?2 ORDER BY e.name LIMIT ?3",
+            params![parent.0.cast_signed(), after, limit],
+            |row| {
+                let kind = Kind::from_mode_bits(row.get(2)?).unwrap_or(Kind::File);
+                Ok(EntryRow { name: row.get(0)?, node: NodeId(row.get(1)?), kind })
+            },
+        )
+    }
+
+    /// As [`ReadTxn::children`], with the nodes.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn children_with_nodes(&self, parent: NodeId, after: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, NodeRow)>> {
+        self.each(
+            select_node!(
+                ", e.name FROM entry e JOIN node n ON n.id = e.node
+                 WHERE e.parent = ?1 AND e.name > ?2 ORDER BY e.name LIMIT ?3"
+            ),
+            params![parent.0.cast_signed(), after, limit],
+            |row| Ok((row.get(15)?, node_row(row)?)),
+        )
+    }
+
+    /// The directory and name of every entry that leads to a node.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn names_of(&self, id: NodeId) -> Result<Vec<(NodeId, Vec<u8>)>> {
+        self.each("SELECT parent, name FROM entry WHERE node = ?1", [id.0.cast_signed()], |row| {
+            Ok((NodeId(row.get(0)?), row.get(1)?))
+        })
+    }
+
+    /// The directory that holds a directory; `None` for the root and for removed ones.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn parent_of(&self, id: NodeId) -> Result<Option<NodeId>> {
+        self.one("SELECT parent FROM entry WHERE node = ?1 LIMIT 1", [id.0.cast_signed()], |row| row.get(0).map(NodeId))
+    }
+
+    /// Where a symbolic link points.
+    ///
+    /// # Errors
+    /// `Invalid` when the node is none.
+    pub fn link_target(&self, id: NodeId) -> Result<Vec<u8>> {
+        self.one("SELECT target FROM node WHERE id = ?1", [id.0.cast_signed()], |row| row.get(0))?
+            .flatten()
+            .ok_or_else(|| Error::new(ErrorKind::Invalid, "read a symbolic link"))
+    }
+
+    /// Nodes whose body is a blob.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn nodes_of_blob(&self, id: BlobId) -> Result<Vec<NodeId>> {
+        self.each("SELECT id FROM node WHERE blob = ?1", [id.0], |row| row.get(0).map(NodeId))
+    }
+
+    /// Nodes that have a staging file.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn drafts(&self) -> Result<Vec<NodeRow>> {
+        self.each(select_node!("FROM node n WHERE n.draft IS NOT NULL"), [], node_row)
+    }
+
+    /// Nodes without a name that were still open.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn orphans(&self) -> Result<Vec<NodeRow>> {
+        self.each(select_node!("FROM node n WHERE n.nlink = 0"), [], node_row)
+    }
+
+    /// A blob by its number.
+    ///
+    /// # Errors
+    /// `Damaged` when it does not exist: nodes name only blobs that do.
+    pub fn blob(&self, id: BlobId) -> Result<BlobRow> {
+        self.one(select_blob!("WHERE id = ?1"), [id.0], blob_row)?
+            .ok_or_else(|| Error::new(ErrorKind::Damaged, format!("blob {} has no row", id.0)))
+    }
+
+    /// A blob by its digest.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn find_blob(&self, digest: &Digest) -> Result<Option<BlobRow>> {
+        self.one(select_blob!("WHERE digest = ?1"), [digest.as_bytes()], blob_row)
+    }
+
+    /// The bytes of a small body as they are stored; `None` when they are missing.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn small_body(&self, id: BlobId) -> Result<Option<Vec<u8>>> {
+        self.one("SELECT body FROM small WHERE id = ?1", [id.0], |row| row.get(0))
+    }
+
+    /// Files of `cas/` whose rows are gone.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn condemned(&self) -> Result<Vec<Digest>> {
+        self.each("SELECT digest FROM condemned", [], |row| row.get::<_, DigestColumn>(0).map(|d| d.0))
+    }
+
+    /// One extended attribute.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn attr(&self, id: NodeId, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.one("SELECT value FROM attr WHERE node = ?1 AND key = ?2", params![id.0.cast_signed(), key], |row| {
+            row.get(0)
+        })
+    }
+
+    /// The keys of all extended attributes of a node, by key.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn attr_keys(&self, id: NodeId) -> Result<Vec<Vec<u8>>> {
+        self.each("SELECT key FROM attr WHERE node = ?1 ORDER BY key", [id.0.cast_signed()], |row| row.get(0))
+    }
+
+    /// How many nodes there are.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn count_nodes(&self) -> Result<u64> {
+        Ok(self.one("SELECT COUNT(*) FROM node", [], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    /// All blobs, by number, at most `limit` behind `after`.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn blobs(&self, after: BlobId, limit: usize) -> Result<Vec<BlobRow>> {
+        self.each(select_blob!("WHERE id > ?1 ORDER BY id LIMIT ?2"), params![after.0, limit], blob_row)
+    }
+}
+
+impl<'a> WriteTxn<'a> {
+    pub(super) fn new(conn: &'a Connection) -> Self {
+        Self { read: ReadTxn::new(conn) }
+    }
+
+    fn change(&self, statement: &'static str, values: impl rusqlite::Params) -> Result<usize> {
+        self.read.conn.prepare_cached(statement).and_then(|mut s| s.execute(values)).map_err(sql("change the database"))
+    }
+
+    /// Sets a value about the store.
+    ///
+    /// # Errors
+    /// Here and in all that follow: what SQLite reports.
+    pub fn set_setting(&self, key: &str, value: i64) -> Result<()> {
+        self.change("INSERT OR REPLACE INTO setting (key, value) VALUES (?1, ?2)", params![key, value])?;
+        Ok(())
+    }
+
+    /// A new node, its number chosen by the caller.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn insert_node(&self, node: &NodeRow, target: Option<&[u8]>) -> Result<()> {
+        let a = &node.attr;
+        let (blob, draft) = body_columns(node.body);
+        self.change(
+            "INSERT INTO node (id, mode, uid, gid, rdev, nlink, size, blocks, atime, mtime, ctime, btime, version,
+                               blob, draft, target)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            params![
+                a.id.0.cast_signed(),
+                a.kind.to_mode_bits() | a.mode,
+                a.uid,
+                a.gid,
+                a.rdev,
+                a.nlink,
+                a.size,
+                a.blocks,
+                a.atime.0,
+                a.mtime.0,
+                a.ctime.0,
+                a.btime.0,
+                node.version,
+                blob,
+                draft,
+                target
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// A new name.
+    ///
+    /// # Errors
+    /// What SQLite reports; the name must be free.
+    pub fn insert_entry(&self, parent: NodeId, name: Name<'_>, node: NodeId) -> Result<()> {
+        self.change(
+            "INSERT INTO entry (parent, name, node) VALUES (?1, ?2, ?3)",
+            params![parent.0.cast_signed(), name.as_bytes(), node.0.cast_signed()],
+        )?;
+        Ok(())
+    }
+
+    /// Points a name at another node.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn update_entry(&self, parent: NodeId, name: Name<'_>, node: NodeId) -> Result<()> {
+        self.change(
+            "UPDATE entry SET node = ?3 WHERE parent = ?1 AND name = ?2",
+            params![parent.0.cast_signed(), name.as_bytes(), node.0.cast_signed()],
+        )?;
+        Ok(())
+    }
+
+    /// Removes a name.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn delete_entry(&self, parent: NodeId, name: Name<'_>) -> Result<()> {
+        self.change(
+            "DELETE FROM entry WHERE parent = ?1 AND name = ?2",
+            params![parent.0.cast_signed(), name.as_bytes()],
+        )?;
+        Ok(())
+    }
+
+    /// A directory's content changed: its times, and its link count by `links`.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn touch_directory(&self, id: NodeId, now: Timestamp, links: i64) -> Result<()> {
+        self.change(
+            "UPDATE node SET mtime = ?2, ctime = ?2, nlink = nlink + ?3 WHERE id = ?1",
+            params![id.0.cast_signed(), now.0, links],
+        )?;
+        Ok(())
+    }
+
+    /// A node's names changed: its link count by `links`, its change time to `now`.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn add_links(&self, id: NodeId, now: Timestamp, links: i64) -> Result<()> {
+        self.change(
+            "UPDATE node SET ctime = ?2, nlink = nlink + ?3 WHERE id = ?1",
+            params![id.0.cast_signed(), now.0, links],
+        )?;
+        Ok(())
+    }
+
+    /// Writes the attributes that setattr can change: mode, owner, group and the three times.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn update_attr(&self, attr: &Attr) -> Result<()> {
+        self.change(
+            "UPDATE node SET mode = ?2, uid = ?3, gid = ?4, atime = ?5, mtime = ?6, ctime = ?7 WHERE id = ?1",
+            params![
+                attr.id.0.cast_signed(),
+                attr.kind.to_mode_bits() | attr.mode,
+                attr.uid,
+                attr.gid,
+                attr.atime.0,
+                attr.mtime.0,
+                attr.ctime.0
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Writes the access time alone.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn update_atime(&self, id: NodeId, atime: Timestamp) -> Result<()> {
+        self.change("UPDATE node SET atime = ?2 WHERE id = ?1", params![id.0.cast_signed(), atime.0])?;
+        Ok(())
+    }
+
+    /// Writes the change time alone.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn update_ctime(&self, id: NodeId, ctime: Timestamp) -> Result<()> {
+        self.change("UPDATE node SET ctime = ?2 WHERE id = ?1", params![id.0.cast_signed(), ctime.0])?;
+        Ok(())
+    }
+
+    /// Writes what changes in a node with its body.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn update_body(&self, id: NodeId, change: &BodyChange) -> Result<()> {
+        let (blob, draft) = body_columns(change.body);
+        self.change(
+            "UPDATE node SET size = ?2, blocks = ?3, mtime = ?4, ctime = ?5, version = version + ?6, blob = ?7,
+                             draft = ?8
+             WHERE id = ?1",
+            params![
+                id.0.cast_signed(),
+                change.size,
+                change.blocks,
+                change.mtime.0,
+                change.ctime.0,
+                change.new_version,
+                blob,
+                draft
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Writes size, space and times of a body that stays where it is.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn update_size(
+        &self,
+        id: NodeId,
+        (size, blocks): (u64, u64),
+        mtime: Timestamp,
+        ctime: Timestamp,
+    ) -> Result<()> {
+        self.change(
+            "UPDATE node SET size = ?2, blocks = ?3, mtime = ?4, ctime = MAX(ctime, ?5) WHERE id = ?1",
+            params![id.0.cast_signed(), size, blocks, mtime.0, ctime.0],
+        )?;
+        Ok(())
+    }
+
+    /// Counts a new version of a body.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn count_version(&self, id: NodeId) -> Result<()> {
+        self.change("UPDATE node SET version = version + 1 WHERE id = ?1", [id.0.cast_signed()])?;
+        Ok(())
+    }
+
+    /// Removes a node and its extended attributes; its names and its body are the caller's.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn delete_node(&self, id: NodeId) -> Result<()> {
+        self.change("DELETE FROM attr WHERE node = ?1", [id.0.cast_signed()])?;
+        self.change("DELETE FROM node WHERE id = ?1", [id.0.cast_signed()])?;
+        Ok(())
+    }
+
+    /// A new blob with one reference; a small one brings its bytes.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn insert_blob(&self, digest: &Digest, size: u64, blocks: u64, body: Option<&[u8]>) -> Result<BlobId> {
+        self.change(
+            "INSERT INTO blob (digest, size, blocks, refs, place) VALUES (?1, ?2, ?3, 1, ?4)",
+            params![digest.as_bytes(), size, blocks, i64::from(body.is_none())],
+        )?;
+        let id = BlobId(self.read.conn.last_insert_rowid());
+        if let Some(body) = body {
+            self.put_small_body(id, body)?;
+        }
+        Ok(id)
+    }
+
+    /// Stores the bytes of a small blob, again if need be.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn put_small_body(&self, id: BlobId, body: &[u8]) -> Result<()> {
+        self.change("INSERT OR REPLACE INTO small (id, body) VALUES (?1, ?2)", params![id.0, body])?;
+        Ok(())
+    }
+
+    /// Removes the bytes of a small blob that turned out to be damaged; the row stays, for its names to be told.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn delete_small_body(&self, id: BlobId) -> Result<()> {
+        self.change("DELETE FROM small WHERE id = ?1", [id.0])?;
+        Ok(())
+    }
+
+    /// One more node has the blob as its body.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn add_blob_ref(&self, id: BlobId) -> Result<()> {
+        self.change("UPDATE blob SET refs = refs + 1 WHERE id = ?1", [id.0])?;
+        Ok(())
+    }
+
+    /// One node less has it. The row of the last goes, with the bytes of a small one; the file of a big one is condemned
+    /// and its digest returned.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn drop_blob_ref(&self, id: BlobId) -> Result<Option<Digest>> {
+        let blob = self.blob(id)?;
+        if blob.refs > 1 {
+            self.change("UPDATE blob SET refs = refs - 1 WHERE id = ?1", [id.0])?;
+            return Ok(None);
+        }
+        self.change("DELETE FROM blob WHERE id = ?1", [id.0])?;
+        match blob.place {
+            Place::Database => {
+                self.change("DELETE FROM small WHERE id = ?1", [id.0])?;
+                Ok(None)
+            }
+            Place::File => {
+                self.change("INSERT OR IGNORE INTO condemned (digest) VALUES (?1)", [blob.digest.as_bytes()])?;
+                Ok(Some(blob.digest))
+            }
+        }
+    }
+
+    /// A condemned file is gone, or has a row again.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn pardon(&self, digest: &Digest) -> Result<()> {
+        self.change("DELETE FROM condemned WHERE digest = ?1", [digest.as_bytes()])?;
+        Ok(())
+    }
+
+    /// Notes what the file of a blob looks like while it is right.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn set_stamp(&self, id: BlobId, stamp: Stamp) -> Result<()> {
+        self.change(
+            "UPDATE blob SET file_inode = ?2, file_ctime = ?3 WHERE id = ?1",
+            params![id.0, stamp.inode.cast_signed(), stamp.ctime],
+        )?;
+        Ok(())
+    }
+
+    /// Sets an extended attribute.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn set_attr(&self, id: NodeId, key: &[u8], value: &[u8]) -> Result<()> {
+        self.change(
+            "INSERT OR REPLACE INTO attr (node, key, value) VALUES (?1, ?2, ?3)",
+            params![id.0.cast_signed(), key, value],
+        )?;
+        Ok(())
+    }
+
+    /// Removes an extended attribute; whether it was there.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn delete_attr(&self, id: NodeId, key: &[u8]) -> Result<bool> {
+        let removed = self.change("DELETE FROM attr WHERE node = ?1 AND key = ?2", params![id.0.cast_signed(), key])?;
+        Ok(removed > 0)
+    }
+}
+
+fn body_columns(body: BodyRow) -> (Option<i64>, Option<i64>) {
+    match body {
+        BodyRow::Empty => (None, None),
+        BodyRow::Blob(BlobId(blob)) => (Some(blob), None),
+        BodyRow::Draft(StagingId(draft)) => (None, Some(draft)),
+    }
+}

@@ -1,0 +1,117 @@
+//! The tables, a sentence for every column.
+//!
+//! The format's number is `PRAGMA user_version`. A change of the schema is a new number and a forward migration in
+//! [`open`]; a store of a later number is refused.
+
+use rusqlite::Connection;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The format this code writes.
+pub(super) const FORMAT: i64 = 1;
+
+/// `PRAGMA application_id`: "nxfs", so that file(1) and fsck can tell the database from another's.
+pub(super) const APPLICATION_ID: i64 = 0x6e78_6673;
+
+const CREATE: &str = "
+-- Single values about the store.
+CREATE TABLE setting (
+    key TEXT PRIMARY KEY,               -- which value
+    value INTEGER NOT NULL              -- the value
+) STRICT, WITHOUT ROWID;
+
+-- Everything a name can lead to: stat(2) and where the body is.
+CREATE TABLE node (
+    id INTEGER PRIMARY KEY,             -- inode number and path_id; never used twice (setting 'next_node')
+    mode INTEGER NOT NULL,              -- st_mode: kind and permission bits
+    uid INTEGER NOT NULL,               -- owner
+    gid INTEGER NOT NULL,               -- group
+    rdev INTEGER NOT NULL,              -- device number of a device node, else 0
+    nlink INTEGER NOT NULL,             -- names; of a directory 2 and its subdirectories; 0: unlinked while open
+    size INTEGER NOT NULL,              -- bytes; of a symbolic link those of its target
+    blocks INTEGER NOT NULL,            -- space taken, units of 512 bytes
+    atime INTEGER NOT NULL,             -- last read, ns since 1970
+    mtime INTEGER NOT NULL,             -- last change of the body, ns since 1970
+    ctime INTEGER NOT NULL,             -- last change of body or attributes, ns since 1970
+    btime INTEGER NOT NULL,             -- creation, ns since 1970
+    version INTEGER NOT NULL,           -- bodies committed; 0 while the first is being written
+    blob INTEGER,                       -- the body's blob; NULL: empty, a draft, or no regular file
+    draft INTEGER,                      -- the body's staging file while it is being written
+    target BLOB                         -- of a symbolic link: where it points
+) STRICT;
+CREATE INDEX node_draft ON node (draft) WHERE draft IS NOT NULL;
+CREATE INDEX node_orphan ON node (id) WHERE nlink = 0;
+CREATE INDEX node_blob ON node (blob) WHERE blob IS NOT NULL;
+
+-- Names.
+CREATE TABLE entry (
+    parent INTEGER NOT NULL,            -- the directory's node
+    name BLOB NOT NULL,                 -- 1 to 255 bytes
+    node INTEGER NOT NULL,              -- where it leads
+    PRIMARY KEY (parent, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX entry_node ON entry (node);
+
+-- Extended attributes.
+CREATE TABLE attr (
+    node INTEGER NOT NULL,              -- whose
+    key BLOB NOT NULL,                  -- with its prefix: user., trusted., security.
+    value BLOB NOT NULL,                -- byte for byte
+    PRIMARY KEY (node, key)
+) STRICT, WITHOUT ROWID;
+
+-- Finished bodies, each once.
+CREATE TABLE blob (
+    id INTEGER PRIMARY KEY,             -- short name inside the database
+    digest BLOB NOT NULL UNIQUE,        -- SHA-256 of the bytes
+    size INTEGER NOT NULL,              -- bytes
+    blocks INTEGER NOT NULL,            -- space taken, units of 512 bytes
+    refs INTEGER NOT NULL,              -- nodes whose body it is; the row goes when none is left
+    place INTEGER NOT NULL,             -- 0: table small, 1: file cas/ab/cd/digest
+    file_inode INTEGER,                 -- st_ino of the file when it was last known to be right
+    file_ctime INTEGER                  -- st_ctime of it then, ns
+) STRICT;
+
+-- The bytes of small bodies.
+CREATE TABLE small (
+    id INTEGER PRIMARY KEY,             -- the blob
+    body BLOB NOT NULL                  -- its bytes
+) STRICT;
+
+-- Files of cas/ whose row is gone, to be removed once that is durable.
+CREATE TABLE condemned (
+    digest BLOB PRIMARY KEY             -- the file's name
+) STRICT, WITHOUT ROWID;
+";
+
+/// Sets up an empty database.
+pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {CREATE}
+         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};
+         COMMIT;"
+    ))
+}
+
+/// Checks that the database is a store of a format that can be read here.
+pub(super) fn check_format(conn: &Connection) -> Result<()> {
+    let read = |pragma: &str| conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
+    let damaged = |e: rusqlite::Error| {
+        Error::new(ErrorKind::Damaged, "read the database of the store (metadata.db); restore it from a backup")
+            .because(e)
+    };
+    if read("application_id").map_err(damaged)? != APPLICATION_ID {
+        return Err(Error::new(ErrorKind::Damaged, "metadata.db is not the database of a nexus store"));
+    }
+    let format = read("user_version").map_err(damaged)?;
+    if format > FORMAT {
+        return Err(Error::new(
+            ErrorKind::Incompatible,
+            format!("the store has format {format}, this nexus reads up to {FORMAT}: use a newer nexus"),
+        ));
+    }
+    if format < 1 {
+        return Err(Error::new(ErrorKind::Damaged, format!("the store claims format {format}")));
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! The nouns of nexus: values without I/O and without a clock.
+//!
+//! A value of one of these types is valid because it exists: names, paths and digests are parsed once, at the edge.
+
+mod digest;
+mod limits;
+mod node;
+mod path;
+mod time;
+
+pub use digest::{Digest, Hasher};
+pub use limits::*;
+pub use node::{Attr, AttrChange, Caller, Kind, NodeId, SetTime, perm};
+pub use path::{Name, VPath};
+pub use time::{Timestamp, rfc3339};

@@ -1,0 +1,502 @@
+//! Bodies of live files: reading them, and the way from a sealed body to a draft.
+//!
+//! Invariant: whatever a crash leaves, the row of a file names a complete body. So a staging file that takes the place of
+//! a committed body is on the disk before the row names it, and a blob that is taken back for writing has lost its row,
+//! durably, before its first byte changes.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::attrs::blocks_of;
+use super::live::{BlobReader, Content, LiveState, Pending, Reader, SealedBody};
+use super::resolve::paths_of;
+use super::store::{Core, Removal, Vfs};
+use crate::error::{Error, ErrorKind, Result};
+use crate::meta::{BlobRow, BodyChange, BodyRow, Place, WriteTxn};
+use crate::model::{Digest, FILE_BYTES_MAX, MEMORY_DRAFT_BYTES_MAX, NodeId, SMALL_BODY_BYTES_MAX, Timestamp};
+
+/// An access time older than this is renewed by a read, relatime of mount(8): a day.
+const ATIME_AGE_NANOS: i64 = 24 * 3600 * 1_000_000_000;
+
+impl LiveState {
+    /// Notes a change of the body.
+    pub(super) fn touch(&mut self, now: Timestamp) {
+        self.pending = Some(Pending { mtime: now, ctime: now });
+        self.changed = true;
+        self.generation += 1;
+        self.atime_due = true;
+    }
+
+    /// The size in bytes.
+    pub(super) fn size(&self) -> Result<u64> {
+        Ok(self.size_and_blocks()?.0)
+    }
+
+    /// Keeps the modification time of a staging file in step with one that was set, because recovery asks the file.
+    pub(super) fn set_file_mtime(&mut self, mtime: Timestamp) -> Result<()> {
+        if let Content::Staged { file, .. } = &self.content {
+            file.set_modified(mtime.into()).map_err(|e| Error::io("set the time of a staging file", e))?;
+            self.kernel_seen = Some(look(file)?);
+        }
+        Ok(())
+    }
+}
+
+fn look(file: &File) -> Result<(i64, i64)> {
+    let found = rustix::fs::fstat(file).map_err(|e| Error::io("look at a staging file", e.into()))?;
+    Ok((found.st_size, found.st_mtime * 1_000_000_000 + found.st_mtime_nsec.cast_signed()))
+}
+
+impl Vfs {
+    /// Reads the state of a live file from its row, if that was not done yet.
+    pub(super) fn load(&self, id: NodeId, state: &mut LiveState) -> Result<()> {
+        if state.loaded {
+            return Ok(());
+        }
+        let (row, blob) = {
+            let core = self.lock_core();
+            let read = core.meta.read();
+            let row = read.node(id)?;
+            let blob = match row.body {
+                BodyRow::Blob(blob) => Some(read.blob(blob)?),
+                _ => None,
+            };
+            (row, blob)
+        };
+        state.content = match (row.body, blob) {
+            (BodyRow::Draft(draft), _) => {
+                let file = Arc::new(self.staging.open(draft)?);
+                Content::Staged { id: draft, file, named: false }
+            }
+            (_, blob) => Content::Sealed(blob.map(|blob| sealed(&blob))),
+        };
+        state.sealed_blocks = blob.map_or(0, |blob| blob.blocks);
+        state.changed = row.version == 0;
+        let attr = row.attr;
+        state.atime_due =
+            attr.atime <= attr.mtime.max(attr.ctime) || self.now().0.saturating_sub(attr.atime.0) > ATIME_AGE_NANOS;
+        state.loaded = true;
+        Ok(())
+    }
+
+    /// Makes a change that the kernel wrote past the filesystem a change like another.
+    pub(super) fn notice_kernel_writes(&self, state: &mut LiveState) -> Result<()> {
+        if state.kernel_writers == 0 {
+            return Ok(());
+        }
+        let Content::Staged { file, .. } = &state.content else { return Ok(()) };
+        let seen = look(file)?;
+        if state.kernel_seen.is_some_and(|before| before != seen) {
+            state.touch(Timestamp(seen.1));
+        }
+        state.kernel_seen = Some(seen);
+        Ok(())
+    }
+
+    /// Writes times, size and access time into the row, where they differ; the caller forgets them when that is done.
+    pub(super) fn flush_times(&self, txn: &WriteTxn<'_>, id: NodeId, state: &LiveState) -> Result<()> {
+        if let Some(pending) = state.pending {
+            let size = match &state.content {
+                // The row still names the body before: its size goes with the draft, when that is saved.
+                Content::Memory { saved: false, .. } => {
+                    let attr = txn.node(id)?.attr;
+                    (attr.size, attr.blocks)
+                }
+                _ => state.size_and_blocks()?,
+            };
+            txn.update_size(id, size, pending.mtime, pending.ctime)?;
+        }
+        if let Some(atime) = state.atime {
+            txn.update_atime(id, atime)?;
+        }
+        Ok(())
+    }
+
+    /// The reader of a sealed body, opened and verified by the first call.
+    pub(super) fn reader(&self, body: &mut SealedBody) -> Result<Reader> {
+        if let Some(reader) = &body.reader {
+            return Ok(reader.clone());
+        }
+        let reader = match body.place {
+            Place::Database => {
+                let bytes = self.lock_core().meta.read().small_body(body.blob)?;
+                match bytes {
+                    Some(bytes) if Digest::of(&bytes) == body.digest => Reader::Bytes(bytes.into()),
+                    damaged => return Err(self.damaged(body, damaged.as_deref())),
+                }
+            }
+            Place::File => Reader::File(self.blob_reader(body)?),
+        };
+        body.reader = Some(reader.clone());
+        Ok(reader)
+    }
+
+    /// The shared reader of a big blob. Its file is hashed first unless it is the one that was sealed or last verified.
+    fn blob_reader(&self, body: &SealedBody) -> Result<Arc<BlobReader>> {
+        if let Some(reader) = self.readers.lock().get(&body.digest).and_then(std::sync::Weak::upgrade) {
+            return Ok(reader);
+        }
+        let file = match self.blobs.open(&body.digest) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(self.damaged(body, None)),
+            Err(e) => return Err(e),
+        };
+        self.verify(body, &file)?;
+        let mut readers = self.readers.lock();
+        if readers.len() > 1024 {
+            readers.retain(|_, reader| reader.strong_count() > 0);
+        }
+        let reader = Arc::new(BlobReader(RwLock::new(Arc::new(file))));
+        readers.insert(body.digest, Arc::downgrade(&reader));
+        Ok(reader)
+    }
+
+    /// Hashes the file of a blob unless its stamp shows that it is the one that was sealed or last verified.
+    fn verify(&self, body: &SealedBody, file: &File) -> Result<()> {
+        let before = crate::cas::stamp(file)?;
+        {
+            let core = self.lock_core();
+            let stamped = core.meta.read().blob(body.blob)?.stamp;
+            // A file that was sealed a moment ago gets its stamp when its staging name is gone.
+            let fresh = core
+                .side
+                .removals
+                .iter()
+                .any(|r| matches!(r, Removal::Staging(_, Some((_, digest))) if *digest == body.digest));
+            if stamped == Some(before) || fresh {
+                return Ok(());
+            }
+        }
+        let found = crate::cas::hash_file(file, |_| true)?;
+        if found != Some((body.digest, body.size)) {
+            return Err(self.damaged(body, None));
+        }
+        if !self.read_only {
+            self.change(|txn, _| txn.set_stamp(body.blob, before))?;
+        }
+        Ok(())
+    }
+
+    /// The error of a body that does not hash to its name: puts the body aside and logs every path that holds it.
+    fn damaged(&self, body: &SealedBody, bytes: Option<&[u8]>) -> Error {
+        let digest = body.digest;
+        let paths = {
+            let core = self.lock_core();
+            let read = core.meta.read();
+            let nodes = read.nodes_of_blob(body.blob).unwrap_or_default();
+            let paths = nodes.iter().filter_map(|node| paths_of(&read, *node).ok()).flatten();
+            paths.map(|path| path.to_string()).collect::<Vec<_>>().join(", ")
+        };
+        log::error!(
+            "the body {digest} is damaged or missing; reading these files fails until the same content is stored \
+             again: {paths}"
+        );
+        let aside = match (body.place, bytes) {
+            _ if self.read_only => Ok(()),
+            (Place::File, _) if self.blobs.has(&digest) => self.blobs.quarantine(&digest),
+            (Place::Database, Some(bytes)) => {
+                std::fs::write(self.data_dir.join("quarantine").join(digest.to_string()), bytes)
+                    .map_err(|e| Error::io("keep the damaged body", e))
+                    .and_then(|()| self.change(|txn, _| txn.delete_small_body(body.blob)))
+            }
+            _ => Ok(()),
+        };
+        if let Err(e) = aside {
+            log::error!("putting the damaged body {digest} aside: {e}");
+        }
+        Error::new(ErrorKind::Damaged, format!("read body {digest}"))
+    }
+
+    /// Reads a part of the content into `into`; fewer bytes only at the end.
+    pub(super) fn read_content(&self, state: &mut LiveState, offset: u64, into: &mut [u8]) -> Result<usize> {
+        match &mut state.content {
+            Content::Sealed(None) => Ok(0),
+            Content::Sealed(Some(body)) => match self.reader(body)? {
+                Reader::Bytes(bytes) => Ok(copy_out(&bytes, offset, into)),
+                Reader::File(reader) => read_file(&reader.0.read(), offset, into),
+            },
+            Content::Memory { bytes, .. } => Ok(copy_out(bytes, offset, into)),
+            Content::Staged { file, .. } => read_file(file, offset, into),
+        }
+    }
+
+    /// Turns the content into a draft that can hold `size` bytes: in memory or, beyond the limit, staged.
+    pub(super) fn make_draft(&self, id: NodeId, state: &mut LiveState, size: u64) -> Result<()> {
+        let fits = size <= MEMORY_DRAFT_BYTES_MAX as u64 && state.kernel_handles == 0;
+        if let Content::Sealed(body) = &state.content {
+            let length = body.as_ref().map_or(0, |body| body.size);
+            if length <= MEMORY_DRAFT_BYTES_MAX as u64 && state.kernel_handles == 0 {
+                let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+                self.read_content(state, 0, &mut bytes)?;
+                self.space.memory(length.cast_signed());
+                state.content = Content::Memory { bytes, saved: true };
+            } else {
+                self.stage_sealed(id, state)?;
+            }
+        }
+        if !fits && matches!(state.content, Content::Memory { .. }) {
+            self.stage_memory(id, state)?;
+        }
+        Ok(())
+    }
+
+    /// Moves a draft from memory into a staging file, which the row then names.
+    pub(super) fn stage_memory(&self, id: NodeId, state: &mut LiveState) -> Result<()> {
+        let Content::Memory { bytes, .. } = &state.content else { return Ok(()) };
+        let (draft, file) = self.staging.make()?;
+        let written = file.write_all_at(bytes, 0).map_err(|e| Error::io("write a draft", e));
+        let length = bytes.len() as u64;
+        let named = written.and_then(|()| self.register(id, state, draft, &file, length));
+        match named {
+            Ok(named) => {
+                self.space.memory(-length.cast_signed());
+                state.content = Content::Staged { id: draft, file: Arc::new(file), named };
+                Ok(())
+            }
+            Err(e) => {
+                self.staging.remove(draft)?;
+                Err(e)
+            }
+        }
+    }
+
+    /// Makes the row of a file name a staging file as its body. Whether the staging name is durable.
+    fn register(
+        &self,
+        id: NodeId,
+        state: &LiveState,
+        draft: crate::meta::StagingId,
+        file: &File,
+        size: u64,
+    ) -> Result<bool> {
+        let replaces = self.lock_core().meta.read().node(id)?.body != BodyRow::Empty;
+        if replaces {
+            file.sync_data().and_then(|()| Ok(())).map_err(|e| Error::io("sync a draft", e))?;
+            self.staging.sync()?;
+        }
+        let now = self.now();
+        let pending = state.pending.unwrap_or(Pending { mtime: now, ctime: now });
+        self.change(|txn, side| {
+            let row = txn.node(id)?;
+            let body = BodyRow::Draft(draft);
+            let change = BodyChange {
+                size,
+                blocks: blocks_of(size),
+                mtime: if state.pending.is_some() { pending.mtime } else { row.attr.mtime },
+                ctime: if state.pending.is_some() { pending.ctime } else { row.attr.ctime },
+                new_version: false,
+                body,
+            };
+            txn.update_body(id, &change)?;
+            side.drop_body(txn, row.body)
+        })?;
+        Ok(replaces)
+    }
+
+    /// Turns a sealed body into a staging file: its own file when nobody else refers to it, otherwise a copy.
+    fn stage_sealed(&self, id: NodeId, state: &mut LiveState) -> Result<()> {
+        let Content::Sealed(Some(body)) = &mut state.content else {
+            // An empty or small body under a handle of the kernel cannot be: the kernel serves files only.
+            return Err(Error::new(ErrorKind::Io, "stage a body that is no file"));
+        };
+        let reader = self.reader(body)?;
+        let body = body.clone();
+        let sole = self.lock_core().meta.read().blob(body.blob)?.refs == 1;
+        let (draft, file) = match (&reader, sole) {
+            (Reader::File(_), true) => {
+                state.kernel_blob = None;
+                self.take_back(id, state, &body)?
+            }
+            (Reader::File(reader), false) if state.kernel_handles > 0 => {
+                let taken = self.leave_shared(id, state, &body, reader)?;
+                state.kernel_blob = None;
+                taken
+            }
+            (reader, _) => self.copy_out_of_blob(id, state, &body, reader)?,
+        };
+        if state.kernel_handles > 0 {
+            state.kernel_seen = Some(look(&file)?);
+        }
+        state.content = Content::Staged { id: draft, file: Arc::new(file), named: true };
+        Ok(())
+    }
+
+    /// Makes the file of a blob with one reference a staging file. The blob's row is durably gone when this returns.
+    fn take_back(&self, id: NodeId, state: &LiveState, body: &SealedBody) -> Result<(crate::meta::StagingId, File)> {
+        let (draft, file) = self.staging.take_back(&self.blobs, &body.digest)?;
+        self.staging.sync()?;
+        let taken = self.name_draft(id, state, draft, body);
+        if taken.is_err() {
+            self.staging.remove(draft)?;
+        }
+        taken?;
+        self.readers.lock().remove(&body.digest);
+        self.make_durable()?;
+        Ok((draft, file))
+    }
+
+    /// Makes the row name `draft`, which holds the bytes of `body`, and gives the blob up.
+    pub(super) fn name_draft(
+        &self,
+        id: NodeId,
+        state: &LiveState,
+        draft: crate::meta::StagingId,
+        body: &SealedBody,
+    ) -> Result<()> {
+        let kernel_blob = state.kernel_blob;
+        self.change(|txn, side| {
+            let row = txn.node(id)?;
+            let change = BodyChange {
+                size: body.size,
+                blocks: row.attr.blocks,
+                mtime: row.attr.mtime,
+                ctime: row.attr.ctime,
+                new_version: false,
+                body: BodyRow::Draft(draft),
+            };
+            txn.update_body(id, &change)?;
+            if let Some(digest) = kernel_blob.or(Some(body.digest)) {
+                if side.kernel_served.get(&digest) == Some(&id) {
+                    side.kernel_served.remove(&digest);
+                }
+            }
+            side.drop_body(txn, row.body)
+        })
+    }
+
+    /// Copies a shared body into a staging file of its own.
+    fn copy_out_of_blob(
+        &self,
+        id: NodeId,
+        state: &LiveState,
+        body: &SealedBody,
+        reader: &Reader,
+    ) -> Result<(crate::meta::StagingId, File)> {
+        self.space.take(body.size)?;
+        let (draft, file) = self.staging.make()?;
+        let copied = match reader {
+            Reader::Bytes(bytes) => file.write_all_at(bytes, 0).map_err(|e| Error::io("copy a body", e)),
+            Reader::File(source) => copy_file(&source.0.read(), &file),
+        };
+        let named = copied
+            .and_then(|()| file.sync_data().map_err(|e| Error::io("sync a copy", e)))
+            .and_then(|()| self.staging.sync())
+            .and_then(|()| self.name_draft(id, state, draft, body));
+        if let Err(e) = named {
+            self.staging.remove(draft)?;
+            return Err(e);
+        }
+        Ok((draft, file))
+    }
+
+    /// Saves a draft that is in memory, so that the row names a body with its bytes: a small one as a blob, a larger one as
+    /// a staging file. `last` says that nobody has the file open any more.
+    pub(super) fn save_memory(&self, id: NodeId, state: &mut LiveState) -> Result<()> {
+        let Content::Memory { bytes, saved } = &state.content else { return Ok(()) };
+        if *saved {
+            return Ok(());
+        }
+        if bytes.len() > SMALL_BODY_BYTES_MAX {
+            return self.stage_memory(id, state);
+        }
+        self.check_writable()?;
+        let mut core = self.lock_core();
+        self.save_small_in(&mut core, id, state)
+    }
+
+    /// Stores a small draft as a blob, under the lock of the core.
+    pub(super) fn save_small_in(&self, core: &mut Core, id: NodeId, state: &mut LiveState) -> Result<()> {
+        let Content::Memory { bytes, saved: saved @ false } = &mut state.content else { return Ok(()) };
+        let size = bytes.len() as u64;
+        let digest = Digest::of(bytes);
+        let pending = state.pending;
+        self.change_in(core, |txn, side| {
+            let row = txn.node(id)?;
+            let body = if bytes.is_empty() { BodyRow::Empty } else { BodyRow::Blob(put_small(txn, &digest, bytes)?) };
+            let times = pending.unwrap_or(Pending { mtime: row.attr.mtime, ctime: row.attr.ctime });
+            let change = BodyChange {
+                size,
+                blocks: blocks_of(size),
+                mtime: times.mtime,
+                ctime: times.ctime.max(row.attr.ctime),
+                new_version: false,
+                body,
+            };
+            txn.update_body(id, &change)?;
+            side.drop_body(txn, row.body)
+        })?;
+        *saved = true;
+        state.pending = None;
+        Ok(())
+    }
+}
+
+/// A reference more on the blob of these bytes, which is made if it is not there, and healed if its bytes are missing.
+fn put_small(txn: &WriteTxn<'_>, digest: &Digest, bytes: &[u8]) -> Result<crate::meta::BlobId> {
+    let size = bytes.len() as u64;
+    match txn.find_blob(digest)? {
+        None => txn.insert_blob(digest, size, blocks_of(size), Some(bytes)),
+        Some(blob) => {
+            txn.add_blob_ref(blob.id)?;
+            if blob.place == Place::Database && txn.small_body(blob.id)?.is_none_or(|stored| stored != bytes) {
+                txn.put_small_body(blob.id, bytes)?;
+            }
+            Ok(blob.id)
+        }
+    }
+}
+
+pub(super) fn sealed(blob: &BlobRow) -> SealedBody {
+    SealedBody { blob: blob.id, digest: blob.digest, size: blob.size, place: blob.place, reader: None }
+}
+
+fn copy_out(bytes: &[u8], offset: u64, into: &mut [u8]) -> usize {
+    let from = usize::try_from(offset).map_or(bytes.len(), |offset| offset.min(bytes.len()));
+    let length = into.len().min(bytes.len() - from);
+    into[..length].copy_from_slice(&bytes[from..from + length]);
+    length
+}
+
+pub(super) fn read_file(file: &File, offset: u64, into: &mut [u8]) -> Result<usize> {
+    let mut done = 0;
+    while done < into.len() {
+        match file.read_at(&mut into[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(got) => done += got,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::io("read a body", e)),
+        }
+    }
+    Ok(done)
+}
+
+/// Copies a whole file, holes and all where the disk can.
+pub(super) fn copy_file(from: &File, to: &File) -> Result<()> {
+    let failed = |e: io::Error| Error::io("copy a body", e);
+    let size = from.metadata().map_err(failed)?.len();
+    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    let (mut read, mut written) = (0, 0);
+    while read < size {
+        let want = usize::try_from((size - read).min(1 << 30)).unwrap_or(1 << 30);
+        match rustix::fs::copy_file_range(from, Some(&mut read), to, Some(&mut written), want) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(e) => return Err(failed(e.into())),
+        }
+    }
+    to.set_len(size).map_err(failed)
+}
+
+/// Refuses an end beyond the largest file.
+pub(super) fn end_of(offset: u64, length: u64) -> Result<u64> {
+    offset
+        .checked_add(length)
+        .filter(|end| *end <= FILE_BYTES_MAX)
+        .ok_or_else(|| Error::new(ErrorKind::FileTooLarge, "go beyond the largest file"))
+}

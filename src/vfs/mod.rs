@@ -1,0 +1,35 @@
+//! The filesystem: one operation, one transaction.
+//!
+//! An operation either happens and leaves every invariant of [`Vfs::check`] true, or changes nothing. A body is durable
+//! before the row that names it, and a row is durably gone before its body is removed. An open file keeps its bytes
+//! whatever happens to its name. Nothing here knows of the kernel: `fuse/` and the library come through the same door.
+//!
+//! The life of a body: a file that is written has a private *draft*, in memory while it is small and a staging file
+//! beyond that. When the last handle is closed it is *sealed*: hashed and stored under its digest, once. Small bodies are
+//! sealed at once, in the transaction of the close; big ones by a thread of their own (`seal.rs`) when the file has been
+//! left alone for a moment.
+//!
+//! # Locks
+//! In this order, each held for microseconds except the first: a file's state ([`live::Live`], held during its own input
+//! and output), the core (all rows), the table of live files. Nothing takes an earlier one while it holds a later one.
+
+mod attrs;
+mod body;
+mod check;
+mod directories;
+mod entries;
+mod files;
+mod gc;
+mod live;
+mod recover;
+mod resolve;
+mod seal;
+mod share;
+mod space;
+mod store;
+mod types;
+mod xattrs;
+
+pub use check::CheckReport;
+pub use store::{StoreOptions, Vfs};
+pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};

@@ -1,0 +1,252 @@
+//! Sealing big drafts in the background.
+//!
+//! A draft is sealed when nobody has its file open and it has been left alone for a moment, so that a log that is opened,
+//! appended to and closed again and again is not hashed each time. Order: hash, sync the bytes, name the file by its
+//! digest, sync that name, then the row. The staging name goes when the row is durable.
+
+use std::collections::HashMap;
+use std::sync::Weak;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::live::Content;
+use super::store::{Removal, Vfs};
+use crate::error::Result;
+use crate::meta::{BlobRow, BodyChange, BodyRow, Place, StagingId};
+use crate::model::{Digest, NodeId};
+
+/// How long a file has to be left alone before it is sealed.
+const QUIET: Duration = Duration::from_millis(300);
+/// After how many seals their rows are made durable and staging names removed, at the latest.
+const BATCH: usize = 64;
+
+/// Files that wait for being sealed, with the time from which they may be.
+#[derive(Debug, Default)]
+pub(super) struct SealQueue {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    due: HashMap<NodeId, Instant>,
+    stop: bool,
+}
+
+impl SealQueue {
+    /// A draft was closed.
+    pub(super) fn push(&self, id: NodeId) {
+        let mut waiting = self.waiting.lock();
+        let was_empty = waiting.due.is_empty();
+        waiting.due.insert(id, Instant::now() + QUIET);
+        if was_empty {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&self) {
+        self.waiting.lock().stop = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits for files that are due and takes them out; `None` at the end.
+    fn take_due(&self) -> Option<Vec<NodeId>> {
+        let mut waiting = self.waiting.lock();
+        if waiting.stop {
+            return None;
+        }
+        let now = Instant::now();
+        match waiting.due.values().min().copied() {
+            None => {
+                self.wake.wait_for(&mut waiting, Duration::from_secs(1));
+            }
+            Some(first) if first > now => {
+                self.wake.wait_for(&mut waiting, first - now);
+            }
+            Some(_) => {}
+        }
+        if waiting.stop {
+            return None;
+        }
+        let now = Instant::now();
+        let mut due: Vec<_> = waiting.due.iter().filter(|(_, at)| **at <= now).map(|(id, at)| (*at, *id)).collect();
+        due.sort_unstable();
+        due.truncate(BATCH);
+        for (_, id) in &due {
+            waiting.due.remove(id);
+        }
+        Some(due.into_iter().map(|(_, id)| id).collect())
+    }
+
+    /// Takes all out, due or not.
+    fn take_all(&self) -> Vec<NodeId> {
+        self.waiting.lock().due.drain().map(|(id, _)| id).collect()
+    }
+}
+
+/// The thread.
+pub(super) fn run(store: &Weak<Vfs>, queue: &SealQueue) {
+    while let Some(due) = queue.take_due() {
+        if due.is_empty() {
+            continue;
+        }
+        let Some(vfs) = store.upgrade() else { return };
+        for id in due {
+            if let Err(e) = vfs.seal(id) {
+                log::error!("sealing node {id}; its draft stays: {e}");
+            }
+        }
+        if let Err(e) = vfs.barrier() {
+            log::error!("making seals durable: {e}");
+        }
+    }
+}
+
+impl Vfs {
+    /// Seals every closed draft now.
+    pub(super) fn seal_all(&self) -> Result<()> {
+        loop {
+            let waiting = self.sealing.take_all();
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            for id in waiting {
+                self.seal(id)?;
+            }
+        }
+    }
+
+    /// Seals the draft of one file, unless somebody opens it before that is done.
+    fn seal(&self, id: NodeId) -> Result<()> {
+        let live = self.live.acquire(id);
+        let outcome = self.seal_live(id, &live);
+        // Not `let_go`: what it would do is done, and it would queue the file again. Whoever opened it meanwhile will.
+        let mut state = live.state.lock();
+        if self.live.users(id) == 1 {
+            state.loaded = false;
+            state.content = Content::default();
+        }
+        let opened = self.live.users(id) > 1;
+        self.live.release(id);
+        drop(state);
+        if opened && self.live.users(id) == 0 {
+            self.sealing.push(id);
+        }
+        outcome
+    }
+
+    fn seal_live(&self, id: NodeId, live: &super::live::Live) -> Result<()> {
+        let (draft, file, generation) = {
+            let mut state = live.state.lock();
+            if self.lock_core().meta.read().find_node(id)?.is_none_or(|row| row.attr.nlink == 0) {
+                return Ok(());
+            }
+            self.load(id, &mut state)?;
+            let Content::Staged { id: draft, file, .. } = &state.content else { return Ok(()) };
+            (*draft, std::sync::Arc::clone(file), state.generation)
+        };
+        let Some((digest, size)) = crate::cas::hash_file(&file, |_| self.live.users(id) == 1)? else {
+            return Ok(());
+        };
+        file.sync_data().map_err(|e| crate::error::Error::io("sync a draft", e))?;
+        let mut state = live.state.lock();
+        if self.live.users(id) > 1 || state.generation != generation {
+            return Ok(());
+        }
+        if size == 0 {
+            return self.seal_empty(id, draft);
+        }
+        let found = rustix::fs::fstat(&file).map_err(|e| crate::error::Error::io("look at a draft", e.into()))?;
+        self.put_sealed(id, draft, &digest, size, found.st_blocks.cast_unsigned())?;
+        state.loaded = false;
+        state.content = Content::default();
+        Ok(())
+    }
+
+    fn seal_empty(&self, id: NodeId, draft: StagingId) -> Result<()> {
+        self.change(|txn, side| {
+            let row = txn.node(id)?;
+            if row.body != BodyRow::Draft(draft) {
+                return Ok(());
+            }
+            let change = BodyChange {
+                size: 0,
+                blocks: 0,
+                mtime: row.attr.mtime,
+                ctime: row.attr.ctime,
+                new_version: false,
+                body: BodyRow::Empty,
+            };
+            txn.update_body(id, &change)?;
+            side.drop_body(txn, row.body)
+        })
+    }
+
+    /// Gives a draft its digest as name and the node that blob as body, or one reference more on the blob that has the
+    /// same bytes already.
+    fn put_sealed(&self, id: NodeId, draft: StagingId, digest: &Digest, size: u64, blocks: u64) -> Result<()> {
+        let mut core = self.lock_core();
+        let known = core.meta.read().find_blob(digest)?;
+        if let Some(blob) = known.filter(|blob| self.is_intact(blob)) {
+            return self.change_in(&mut core, |txn, side| {
+                txn.add_blob_ref(blob.id)?;
+                name_blob(txn, id, draft, &blob)?;
+                side.removals.push(Removal::Staging(draft, None));
+                Ok(())
+            });
+        }
+        // Nobody removes the file while its digest is among those that arrive.
+        core.side.arriving.insert(*digest);
+        drop(core);
+        let put = self.blobs.put(&self.staging.path(draft), digest).and_then(|()| self.blobs.sync(digest));
+        let mut core = self.lock_core();
+        let outcome = put.and_then(|()| {
+            self.change_in(&mut core, |txn, side| {
+                let blob = match txn.find_blob(digest)? {
+                    Some(blob) => {
+                        txn.add_blob_ref(blob.id)?;
+                        blob
+                    }
+                    None => {
+                        let blob = txn.insert_blob(digest, size, blocks, None)?;
+                        txn.pardon(digest)?;
+                        txn.blob(blob)?
+                    }
+                };
+                name_blob(txn, id, draft, &blob)?;
+                side.removals.push(Removal::Staging(draft, Some((blob.id, *digest))));
+                Ok(())
+            })
+        });
+        core.side.arriving.remove(digest);
+        drop(core);
+        self.readers.lock().remove(digest);
+        outcome
+    }
+
+    /// Whether the bytes of a blob are there: a damaged one was put aside, and is healed by the same bytes.
+    fn is_intact(&self, blob: &BlobRow) -> bool {
+        blob.place == Place::Database || self.blobs.has(&blob.digest)
+    }
+}
+
+fn name_blob(txn: &crate::meta::WriteTxn<'_>, id: NodeId, draft: StagingId, blob: &BlobRow) -> Result<()> {
+    let row = txn.node(id)?;
+    if row.body != BodyRow::Draft(draft) {
+        return Err(crate::error::Error::new(
+            crate::error::ErrorKind::Damaged,
+            format!("node {id} lost its draft while it was sealed"),
+        ));
+    }
+    let change = BodyChange {
+        size: blob.size,
+        blocks: blob.blocks,
+        mtime: row.attr.mtime,
+        ctime: row.attr.ctime,
+        new_version: false,
+        body: BodyRow::Blob(blob.id),
+    };
+    txn.update_body(id, &change)
+}

@@ -1,0 +1,495 @@
+//! An open store: its lock, its threads, and how an operation becomes a transaction.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::live::{BlobReader, HandleTable, LiveTable};
+use super::seal::SealQueue;
+use super::space::Space;
+use crate::cas::{BlobStore, Staging};
+use crate::error::{Error, ErrorKind, Result};
+use crate::meta::{BlobId, BodyRow, Checkpointer, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
+use crate::model::{Attr, Caller, Digest, Kind, NodeId, Timestamp};
+
+/// The longest time an operation stays uncommitted.
+const COMMIT_AGE: Duration = Duration::from_millis(25);
+/// How often drafts in memory are saved and dead bodies removed.
+const TIDY_AGE: Duration = Duration::from_secs(1);
+/// Node numbers reserved at a time, so that numbers of removed nodes are never given again.
+const ID_BATCH: u64 = 1024;
+/// Nodes remembered after their removal, for the kernel to ask about until it forgets them.
+const TOMBS_MAX: usize = 4096;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// The directory of the store.
+    pub data_dir: PathBuf,
+    /// Nothing is written, not even for recovery.
+    pub read_only: bool,
+    /// Where the time comes from.
+    pub clock: fn() -> Timestamp,
+}
+
+/// An open store and every operation of the filesystem. All methods take `&self`.
+///
+/// Handles have to be released; [`Vfs::close`] makes everything durable and says whether that succeeded.
+#[derive(Debug)]
+pub struct Vfs {
+    pub(super) core: Mutex<Core>,
+    pub(super) live: LiveTable,
+    pub(super) handles: HandleTable,
+    pub(super) blobs: BlobStore,
+    pub(super) staging: Staging,
+    pub(super) space: Space,
+    pub(super) sealing: Arc<SealQueue>,
+    /// Nodes of which the kernel may have cached pages that are out of date, because it wrote behind them itself.
+    pub(super) stale_pages: Mutex<HashSet<NodeId>>,
+    pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
+    pub(super) data_dir: PathBuf,
+    pub(super) read_only: bool,
+    clock: fn() -> Timestamp,
+    wal: Option<WalFile>,
+    /// Operations that are durable.
+    durable: AtomicU64,
+    housekeeper: Arc<Housekeeper>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    closed: AtomicBool,
+    lock: Mutex<Option<File>>,
+}
+
+/// All rows, and what belongs to them in memory.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) meta: MetaStore,
+    pub(super) side: Side,
+}
+
+/// What an operation may touch besides rows. Nothing in it is wrong when the operation is undone.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    next_id: u64,
+    id_ceiling: u64,
+    /// Digests whose file is being put; their rows follow.
+    pub(super) arriving: HashSet<Digest>,
+    /// Blobs on whose file the kernel serves a node. At most one node each.
+    pub(super) kernel_served: HashMap<Digest, NodeId>,
+    /// What can be removed once the present state is durable.
+    pub(super) removals: Vec<Removal>,
+    /// Nodes removed while the kernel still knows them.
+    pub(super) tombs: HashMap<NodeId, Attr>,
+}
+
+/// A file that no durable row will name.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Removal {
+    /// A blob without references.
+    Blob(Digest),
+    /// A staging file; when it became the file of a blob, that one's stamp is noted afterwards.
+    Staging(StagingId, Option<(BlobId, Digest)>),
+}
+
+impl Side {
+    /// The next node number; [`Vfs::change`] has seen to it that one is left.
+    pub(super) fn new_id(&mut self) -> NodeId {
+        let id = NodeId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    /// Remembers a removed node for the kernel.
+    pub(super) fn bury(&mut self, attr: &Attr) {
+        if self.tombs.len() >= TOMBS_MAX {
+            self.tombs.clear();
+        }
+        self.tombs.insert(attr.id, Attr { nlink: 0, ..*attr });
+    }
+
+    /// Gives up a body that a row named.
+    pub(super) fn drop_body(&mut self, txn: &WriteTxn<'_>, body: BodyRow) -> Result<()> {
+        match body {
+            BodyRow::Empty => {}
+            BodyRow::Blob(blob) => {
+                if let Some(digest) = txn.drop_blob_ref(blob)? {
+                    self.removals.push(Removal::Blob(digest));
+                }
+            }
+            BodyRow::Draft(draft) => self.removals.push(Removal::Staging(draft, None)),
+        }
+        Ok(())
+    }
+}
+
+/// Wakes the thread that commits.
+#[derive(Debug, Default)]
+struct Housekeeper {
+    work: Mutex<Work>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    dirty: bool,
+    stop: bool,
+}
+
+impl Vfs {
+    /// Makes an empty store in `data_dir`, which is made if it does not exist. The root directory belongs to `owner`.
+    ///
+    /// # Errors
+    /// `Exists` when a store is there already, `NotEmpty` when something else is; what the disk reports.
+    pub fn init(data_dir: &Path, owner: Caller, clock: fn() -> Timestamp) -> Result<()> {
+        let shown = data_dir.display();
+        std::fs::create_dir_all(data_dir).map_err(|e| Error::io(format!("make directory {shown}"), e))?;
+        let database = data_dir.join("metadata.db");
+        if database.exists() {
+            return Err(Error::new(ErrorKind::Exists, format!("a store in {shown}")));
+        }
+        let mut entries = std::fs::read_dir(data_dir).map_err(|e| Error::io(format!("look into {shown}"), e))?;
+        if entries.next().is_some() {
+            return Err(Error::new(ErrorKind::NotEmpty, format!("make a store in {shown}")));
+        }
+        let only_ours = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(data_dir, only_ours).map_err(|e| Error::io(format!("protect {shown}"), e))?;
+        BlobStore::new(data_dir).create()?;
+        Staging::new(data_dir).create()?;
+        // Built aside and renamed, so that a store that has a database has all of it.
+        let building = data_dir.join("metadata.db.new");
+        MetaStore::create(&building)?;
+        let (mut meta, _) = MetaStore::open(&building)?;
+        let now = clock();
+        meta.write(|txn| {
+            let attr = Attr {
+                id: NodeId::ROOT,
+                kind: Kind::Directory,
+                mode: 0o755,
+                uid: owner.uid,
+                gid: owner.gid,
+                rdev: 0,
+                nlink: 2,
+                size: super::entries::DIRECTORY_BYTES,
+                blocks: super::entries::DIRECTORY_BYTES / 512,
+                atime: now,
+                mtime: now,
+                ctime: now,
+                btime: now,
+            };
+            txn.insert_node(&NodeRow { attr, version: 1, body: BodyRow::Empty }, None)?;
+            txn.set_setting("next_node", 2)
+        })?;
+        meta.checkpoint_all()?;
+        drop(meta);
+        std::fs::rename(&building, &database)
+            .and_then(|()| File::open(data_dir)?.sync_all())
+            .map_err(|e| Error::io("put the database in place", e))
+    }
+
+    /// Opens a store and clears what a crash has left. The process is its owner until [`Vfs::close`].
+    ///
+    /// # Errors
+    /// `NotFound` without a store, `Incompatible` for a newer format, `Damaged`, and `InUse` with the number of the
+    /// process that holds it.
+    pub fn open_store(options: StoreOptions) -> Result<Arc<Self>> {
+        let StoreOptions { data_dir, read_only, clock } = options;
+        let database = data_dir.join("metadata.db");
+        if !database.exists() {
+            return Err(Error::new(ErrorKind::NotFound, format!("no store in {}", data_dir.display())));
+        }
+        let lock = lock_store(&data_dir, read_only)?;
+        let (meta, wal) = if read_only {
+            (MetaStore::open_read_only(&database)?, None)
+        } else {
+            let (meta, wal) = MetaStore::open(&database)?;
+            (meta, Some(wal))
+        };
+        let next_id = meta
+            .read()
+            .setting("next_node")?
+            .ok_or_else(|| Error::new(ErrorKind::Damaged, "the database has no next node number"))?
+            .cast_unsigned();
+        let side = Side { next_id, id_ceiling: next_id, ..Side::default() };
+        let vfs = Arc::new(Self {
+            core: Mutex::new(Core { meta, side }),
+            live: LiveTable::default(),
+            handles: HandleTable::default(),
+            blobs: BlobStore::new(&data_dir),
+            staging: Staging::new(&data_dir),
+            space: Space::new(&data_dir),
+            sealing: Arc::default(),
+            stale_pages: Mutex::default(),
+            readers: Mutex::default(),
+            data_dir,
+            read_only,
+            clock,
+            wal,
+            durable: AtomicU64::new(0),
+            housekeeper: Arc::default(),
+            threads: Mutex::default(),
+            closed: AtomicBool::new(false),
+            lock: Mutex::new(Some(lock)),
+        });
+        if !read_only {
+            vfs.recover()?;
+            vfs.start_threads()?;
+        }
+        Ok(vfs)
+    }
+
+    /// Seals what is closed, commits and syncs. Open handles are closed. Every later operation fails.
+    ///
+    /// # Errors
+    /// What the disk or the database report; what was fsynced before is safe nevertheless.
+    pub fn close(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        for handle in self.handles.ids() {
+            if let Err(e) = self.release(handle) {
+                log::error!("closing an open file at the end: {e}");
+            }
+        }
+        let settled = if self.read_only { Ok(()) } else { self.settle() };
+        self.stop_threads();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                log::error!("a thread of the store panicked");
+            }
+        }
+        let ended = if self.read_only {
+            Ok(())
+        } else {
+            settled.and_then(|()| self.barrier()).and_then(|()| self.core.lock().meta.checkpoint_all())
+        };
+        self.core.lock().meta.close();
+        self.lock.lock().take();
+        ended
+    }
+
+    fn stop_threads(&self) {
+        self.housekeeper.work.lock().stop = true;
+        self.housekeeper.wake.notify_all();
+        self.sealing.stop();
+    }
+
+    /// Makes everything acknowledged so far durable.
+    ///
+    /// # Errors
+    /// What the disk or the database report.
+    pub fn sync(&self) -> Result<()> {
+        self.save_drafts(true)?;
+        self.make_durable()
+    }
+
+    /// Waits until every closed draft is sealed and every dead body removed.
+    ///
+    /// # Errors
+    /// What the disk or the database report.
+    pub fn settle(&self) -> Result<()> {
+        self.seal_all()?;
+        self.barrier()
+    }
+
+    /// The time, from the clock the store was opened with.
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Runs one operation on the rows: all of it or nothing.
+    pub(super) fn change<T>(&self, operation: impl FnOnce(&WriteTxn<'_>, &mut Side) -> Result<T>) -> Result<T> {
+        self.check_writable()?;
+        let mut core = self.core.lock();
+        self.change_in(&mut core, operation)
+    }
+
+    /// The same under a lock that is held already.
+    pub(super) fn change_in<T>(
+        &self,
+        core: &mut Core,
+        operation: impl FnOnce(&WriteTxn<'_>, &mut Side) -> Result<T>,
+    ) -> Result<T> {
+        let Core { meta, side } = core;
+        if side.next_id >= side.id_ceiling {
+            let ceiling = side.next_id + ID_BATCH;
+            meta.write(|txn| txn.set_setting("next_node", ceiling.cast_signed()))?;
+            side.id_ceiling = ceiling;
+        }
+        let was_dirty = meta.is_dirty();
+        let value = meta.write(|txn| operation(txn, side))?;
+        if !was_dirty {
+            self.housekeeper.work.lock().dirty = true;
+            self.housekeeper.wake.notify_one();
+        }
+        Ok(value)
+    }
+
+    /// Refuses what would change a store that is open for reading, or closed.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        if self.read_only {
+            return Err(Error::new(ErrorKind::ReadOnly, "change a store that is open for reading only"));
+        }
+        Ok(())
+    }
+
+    /// Commits, and waits until the commit is on the disk.
+    pub(super) fn make_durable(&self) -> Result<()> {
+        let committed = self.core.lock().meta.commit()?;
+        self.sync_log(committed)
+    }
+
+    fn sync_log(&self, committed: u64) -> Result<()> {
+        if self.durable.load(Ordering::Acquire) >= committed {
+            return Ok(());
+        }
+        if let Some(wal) = &self.wal {
+            wal.sync()?;
+            self.durable.fetch_max(committed, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    /// Makes everything durable, then removes what no row names any more.
+    pub(super) fn barrier(&self) -> Result<()> {
+        let (committed, removals) = {
+            let mut core = self.core.lock();
+            let committed = core.meta.commit()?;
+            (committed, std::mem::take(&mut core.side.removals))
+        };
+        self.sync_log(committed)?;
+        for removal in removals {
+            self.carry_out(removal)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&self, removal: Removal) -> Result<()> {
+        let mut core = self.core.lock();
+        match removal {
+            Removal::Blob(digest) => {
+                let wanted = core.meta.read().find_blob(&digest)?.is_some();
+                if !wanted && !core.side.arriving.contains(&digest) {
+                    self.blobs.remove(&digest)?;
+                }
+                self.change_in(&mut core, |txn, _| txn.pardon(&digest))
+            }
+            Removal::Staging(draft, became) => {
+                self.staging.remove(draft)?;
+                let Some((blob, digest)) = became else { return Ok(()) };
+                let still = core.meta.read().find_blob(&digest)?.is_some_and(|row| row.id == blob);
+                if still {
+                    let stamp = crate::cas::stamp(&self.blobs.open(&digest)?)?;
+                    self.change_in(&mut core, |txn, _| txn.set_stamp(blob, stamp))?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn lock_core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock()
+    }
+
+    fn start_threads(self: &Arc<Self>) -> Result<()> {
+        // The threads hold the store only while they work: one that is dropped without being closed ends at once.
+        let (store, housekeeper) = (Arc::downgrade(self), Arc::clone(&self.housekeeper));
+        let (sealed, sealing) = (Arc::downgrade(self), Arc::clone(&self.sealing));
+        let mut threads = self.threads.lock();
+        let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new().name(name.into()).spawn(run).map_err(|e| Error::io("start a thread", e))
+        };
+        threads.push(spawn("nexus-commit", Box::new(move || keep_house(&store, &housekeeper)))?);
+        threads.push(spawn("nexus-seal", Box::new(move || super::seal::run(&sealed, &sealing)))?);
+        Ok(())
+    }
+
+    /// One turn of the thread that commits; `tidy` says that it is time for what needs not be done each time.
+    fn keep_house(&self, tidy: bool, checkpointer: &mut Checkpointer) -> Result<()> {
+        self.core.lock().meta.commit()?;
+        if !tidy {
+            return Ok(());
+        }
+        self.save_drafts(false)?;
+        let pending = !self.core.lock().side.removals.is_empty();
+        if pending {
+            self.barrier()?;
+        }
+        match &self.wal {
+            Some(wal) => checkpointer.run(wal),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Vfs {
+    fn drop(&mut self) {
+        self.stop_threads();
+    }
+}
+
+/// Commits by age, saves drafts, removes dead bodies, checkpoints.
+fn keep_house(store: &Weak<Vfs>, housekeeper: &Housekeeper) {
+    let mut last_tidy = Instant::now();
+    let Some(mut checkpointer) = store.upgrade().map(|vfs| vfs.core.lock().meta.checkpointer()) else { return };
+    loop {
+        {
+            let mut work = housekeeper.work.lock();
+            if !work.dirty && !work.stop {
+                housekeeper.wake.wait_for(&mut work, TIDY_AGE);
+            }
+            if work.dirty && !work.stop {
+                work.dirty = false;
+                // Gather the operations of one age into one commit.
+                housekeeper.wake.wait_for(&mut work, COMMIT_AGE);
+            }
+            if work.stop {
+                return;
+            }
+        }
+        let Some(vfs) = store.upgrade() else { return };
+        let tidy = last_tidy.elapsed() >= TIDY_AGE;
+        if tidy {
+            last_tidy = Instant::now();
+        }
+        if let Err(e) = vfs.keep_house(tidy, &mut checkpointer) {
+            log::error!("committing in the background: {e}");
+        }
+    }
+}
+
+/// Takes the exclusive lock of a store, or a shared one for reading.
+fn lock_store(data_dir: &Path, read_only: bool) -> Result<File> {
+    let path = data_dir.join("nexus.lock");
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|e| Error::io(format!("open the lock of the store, {}", path.display()), e))?;
+    let how = if read_only {
+        rustix::fs::FlockOperation::NonBlockingLockShared
+    } else {
+        rustix::fs::FlockOperation::NonBlockingLockExclusive
+    };
+    if rustix::fs::flock(&file, how).is_err() {
+        let mut holder = String::new();
+        let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
+        let holder = if known { format!("process {}", holder.trim()) } else { "another process".into() };
+        return Err(Error::new(ErrorKind::InUse, format!("the store in {} is held by {holder}", data_dir.display())));
+    }
+    if !read_only {
+        let mut note = || {
+            file.set_len(0)?;
+            writeln!(file, "{}", std::process::id())
+        };
+        note().map_err(|e: std::io::Error| Error::io("write the lock of the store", e))?;
+    }
+    Ok(file)
+}

@@ -1,0 +1,142 @@
+//! Extended attributes, xattr(7), and the virtual ones below `user.nexus.`.
+
+use super::store::Vfs;
+use super::types::XattrMode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::meta::{BodyRow, NodeRow};
+use crate::model::{Kind, NodeId, XATTR_COUNT_MAX, XATTR_KEY_BYTES_MAX, XATTR_LIST_BYTES_MAX, XATTR_VALUE_BYTES_MAX};
+
+/// Keys that are computed: readable, not listed, not to be changed.
+const VIRTUAL: &[u8] = b"user.nexus.";
+
+impl Vfs {
+    /// The value of an attribute.
+    ///
+    /// # Errors
+    /// `NoAttribute`, `Unsupported` for a key outside the namespaces that are kept, `NotFound` for the node.
+    pub fn getxattr(&self, id: NodeId, key: &[u8]) -> Result<Vec<u8>> {
+        if let Some(name) = key.strip_prefix(VIRTUAL) {
+            return self.virtual_attr(id, name);
+        }
+        check_key(key)?;
+        let core = self.lock_core();
+        let read = core.meta.read();
+        match read.attr(id, key)? {
+            Some(value) => Ok(value),
+            None => Err(Error::new(ErrorKind::NoAttribute, "read an attribute")),
+        }
+    }
+
+    /// Sets an attribute.
+    ///
+    /// # Errors
+    /// `Exists` and `NoAttribute` as the mode wants it, `NotPermitted` for virtual keys, `ValueTooLarge`, `NoSpace` for
+    /// more attributes than a node can have.
+    pub fn setxattr(&self, id: NodeId, key: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
+        check_key(key)?;
+        refuse_virtual(key)?;
+        if value.len() > XATTR_VALUE_BYTES_MAX {
+            return Err(Error::new(ErrorKind::ValueTooLarge, "set an attribute"));
+        }
+        self.space.take(value.len() as u64)?;
+        let now = self.now();
+        self.change(|txn, _| {
+            txn.node(id)?;
+            match (mode, txn.attr(id, key)?) {
+                (XattrMode::Create, Some(_)) => return Err(Error::new(ErrorKind::Exists, "create an attribute")),
+                (XattrMode::Replace, None) => {
+                    return Err(Error::new(ErrorKind::NoAttribute, "replace an attribute"));
+                }
+                (_, None) => {
+                    let keys = txn.attr_keys(id)?;
+                    let list: usize = keys.iter().map(|key| key.len() + 1).sum();
+                    if keys.len() >= XATTR_COUNT_MAX || list + key.len() + 1 > XATTR_LIST_BYTES_MAX {
+                        return Err(Error::new(ErrorKind::NoSpace, "give a node one more attribute"));
+                    }
+                }
+                (_, Some(_)) => {}
+            }
+            txn.set_attr(id, key, value)?;
+            txn.update_ctime(id, now)
+        })
+    }
+
+    /// The keys of all attributes that are stored, by key.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn listxattr(&self, id: NodeId) -> Result<Vec<Vec<u8>>> {
+        let core = self.lock_core();
+        let read = core.meta.read();
+        if core.side.tombs.contains_key(&id) {
+            return Ok(Vec::new());
+        }
+        read.node(id)?;
+        read.attr_keys(id)
+    }
+
+    /// Removes an attribute.
+    ///
+    /// # Errors
+    /// `NoAttribute`, `NotPermitted` for virtual keys.
+    pub fn removexattr(&self, id: NodeId, key: &[u8]) -> Result<()> {
+        check_key(key)?;
+        refuse_virtual(key)?;
+        let now = self.now();
+        self.change(|txn, _| {
+            if !txn.delete_attr(id, key)? {
+                return Err(Error::new(ErrorKind::NoAttribute, "remove an attribute"));
+            }
+            txn.update_ctime(id, now)
+        })
+    }
+
+    fn virtual_attr(&self, id: NodeId, name: &[u8]) -> Result<Vec<u8>> {
+        let row = self.lock_core().meta.read().node(id)?;
+        let none = || Error::new(ErrorKind::NoAttribute, "read a virtual attribute");
+        let text = match name {
+            b"path_id" => id.to_string(),
+            b"created_at" => crate::model::rfc3339(row.attr.btime),
+            b"etag" if row.attr.kind == Kind::File => self.etag(id)?.to_string(),
+            b"version" if row.attr.kind == Kind::File => self.version(&row).to_string(),
+            b"refs" if row.attr.kind == Kind::File => self.refs(id)?.to_string(),
+            _ => return Err(none()),
+        };
+        Ok(text.into_bytes())
+    }
+
+    /// The version that the body has now; a first body that is still being written is the first.
+    fn version(&self, row: &NodeRow) -> u64 {
+        row.version.max(1)
+    }
+
+    /// Files that have this body: 1 for a body that is still a draft, or empty.
+    fn refs(&self, id: NodeId) -> Result<u64> {
+        let core = self.lock_core();
+        let read = core.meta.read();
+        match read.node(id)?.body {
+            BodyRow::Blob(blob) => Ok(read.blob(blob)?.refs),
+            BodyRow::Empty | BodyRow::Draft(_) => Ok(1),
+        }
+    }
+}
+
+fn refuse_virtual(key: &[u8]) -> Result<()> {
+    if key.starts_with(VIRTUAL) {
+        return Err(Error::new(ErrorKind::NotPermitted, "change a virtual attribute"));
+    }
+    Ok(())
+}
+
+/// Which namespaces are kept: those in which Linux lets a filesystem store what it likes. POSIX ACLs
+/// (`system.posix_acl_*`) are not supported.
+fn check_key(key: &[u8]) -> Result<()> {
+    if key.len() > XATTR_KEY_BYTES_MAX {
+        return Err(Error::new(ErrorKind::Invalid, "use an attribute key of more than 255 bytes"));
+    }
+    let known = [&b"user."[..], b"trusted.", b"security."];
+    if known.iter().any(|prefix| key.len() > prefix.len() && key.starts_with(prefix)) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Unsupported, "use an attribute outside user., trusted. and security."))
+}
