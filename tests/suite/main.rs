@@ -2,5 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "everything here is a test or serves one")]
 
+mod cli;
 mod model;
 mod vfs;

@@ -1,0 +1,102 @@
+//! The command line: what was typed, what it means, what is said about it.
+//!
+//! Holds no rule of the filesystem: each command resolves its configuration, calls the library once and prints. Here
+//! alone are the terminal and the exit codes.
+
+mod exit;
+mod mount;
+mod output;
+mod store;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use nexus::config::{self, Arguments, Config, Surroundings};
+use nexus::error::Result;
+
+pub(crate) use exit::Exit;
+
+/// A filesystem you mount: every finished body is stored once by its SHA-256, names and attributes are rows in SQLite.
+#[derive(Debug, Parser)]
+#[command(name = "nexus", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Where DATA_DIR is not given, it comes from NEXUS_DATA_DIR, from the first configuration file there is (./nexus.yaml, \
+~/.config/nexus/config.yaml, ~/.nexus/config.yaml, /etc/nexus/config.yaml), or is ./nexus-data. NEXUS_LOG sets what is \
+logged: error, warn (the default), info, debug or trace.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 exists already, 6 no space, 7 damaged, 8 in use, \
+9 wrong configuration. fsck has those of fsck(8).";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(store::Init),
+    Mount(mount::Mount),
+    #[command(visible_alias = "unmount")]
+    Umount(mount::Umount),
+    Fsck(store::Fsck),
+    /// Print the version
+    Version,
+}
+
+impl Cli {
+    /// What was typed.
+    ///
+    /// # Errors
+    /// The exit code, after help, version or the mistake has been printed.
+    pub(crate) fn parse(typed: Vec<OsString>) -> std::result::Result<Self, Exit> {
+        // fsck(8) has a code of its own for wrong usage, and mkinitramfs and systemd know it.
+        let usage = if typed.get(1).is_some_and(|word| word == "fsck") { Exit::FSCK_USAGE } else { Exit::USAGE };
+        Self::try_parse_from(typed).map_err(|e| {
+            // Nobody is left to be told if this fails.
+            drop(e.print());
+            if e.use_stderr() { usage } else { Exit::OK }
+        })
+    }
+
+    /// Runs the one command that was typed. Prints all there is to say, errors included.
+    pub(crate) fn run(self) -> Exit {
+        let done = match self.command {
+            Command::Init(init) => init.run(),
+            Command::Mount(mount) => mount.run(),
+            Command::Umount(umount) => umount.run(),
+            Command::Version => output::line(concat!("nexus ", env!("CARGO_PKG_VERSION"))),
+            Command::Fsck(fsck) => return fsck.run(),
+        };
+        match done {
+            Ok(()) => Exit::OK,
+            Err(error) => {
+                output::error(&error);
+                Exit::of(error.kind())
+            }
+        }
+    }
+}
+
+/// Sends the log to standard error as `NEXUS_LOG` asks, with time and level.
+pub(crate) fn start_log() {
+    env_logger::Builder::from_env(env_logger::Env::new().filter_or("NEXUS_LOG", "warn"))
+        .format_timestamp_millis()
+        .format_target(false)
+        .init();
+}
+
+/// The configuration with what was typed as the explicit argument.
+fn configuration(data_dir: Option<PathBuf>) -> Result<Config> {
+    config::resolve(&Arguments { data_dir }, &Surroundings::of_this_process()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

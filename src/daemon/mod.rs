@@ -1,0 +1,80 @@
+//! A store that lives: one process that mounts a store, answers, and stops in good order.
+//!
+//! Promises: success is reported only after the mount answers; a process that ends has drained first, and what it could
+//! not make durable is said, in its log and to whoever unmounts. The order of the end is fixed: the kernel ends the
+//! session, the store is closed (seals, commits, syncs), the record of the process goes, the process ends.
+//!
+//! What is not here: the exclusive lock of a store (the store takes it when it is opened), filesystem operations, and
+//! everything about terminals, environment and exit codes.
+
+mod background;
+mod log_file;
+mod mount_table;
+mod options;
+mod preflight;
+mod process;
+mod record;
+mod serve;
+mod signals;
+mod unmount;
+mod users;
+
+use std::path::PathBuf;
+
+use crate::advice;
+use crate::error::Result;
+
+pub use crate::fuse::MountEntry;
+pub use mount_table::{data_dir_of, explain_in_use, mount_at, mount_of};
+pub use options::MountFlags;
+pub use unmount::{Unmounted, unmount};
+
+/// What to mount where, and how.
+#[derive(Clone, Debug)]
+pub struct MountRequest {
+    /// The directory of the store.
+    pub data_dir: PathBuf,
+    /// The directory that becomes its root.
+    pub mountpoint: PathBuf,
+    /// How, mount(8).
+    pub flags: MountFlags,
+}
+
+/// Mounts and serves in this process until the mount has ended and everything is durable.
+///
+/// SIGTERM, SIGINT and SIGHUP end the mount as [`unmount`] does.
+///
+/// # Errors
+/// `NotFound` when there is no store or no mountpoint, `InUse` when either is taken, what opening the store or mounting
+/// failed with, or what could not be made durable at the end.
+pub fn mount_foreground(request: &MountRequest) -> Result<()> {
+    let plan = preflight::plan(request)?;
+    serve::serve(&plan, || Ok(()))
+}
+
+/// Mounts in a process of its own and returns once the mount answers.
+///
+/// Must be called before this process has started a thread, fork(2). The new process keeps no descriptor of this one,
+/// works in `/`, and writes its log to `nexus.log` in the data directory; it never returns from this function.
+///
+/// # Errors
+/// As [`mount_foreground`] up to the moment the mount answers; `Io` when the new process died before that.
+pub fn mount_background(request: &MountRequest) -> Result<()> {
+    let plan = preflight::plan(request)?;
+    match background::fork()? {
+        background::Side::Caller(start) => start.wait(),
+        background::Side::Daemon(reporter) => {
+            let mut reporter = Some(reporter);
+            let served = serve::serve(&plan, || {
+                log_file::take_over(&plan.data_dir)?;
+                reporter.take().map_or(Ok(()), background::Reporter::ready)
+            });
+            let Err(error) = served else { std::process::exit(0) };
+            match reporter {
+                Some(reporter) => reporter.failed(&error),
+                None => log::error!("{}", advice::sentence(&error)),
+            }
+            std::process::exit(1)
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Mount options: the words behind `-o`, mount(8), and what they mean.
+//!
+//! The last of two words that contradict each other wins, as with mount(8). A word nobody knows is an error: an option
+//! that is silently ignored is a protection somebody believes in.
+
+use crate::advice;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long the kernel may believe names and attributes, in seconds. One process makes every change and tells the
+/// kernel of those it did not ask for, so long is safe.
+const CACHE_SECONDS_DEFAULT: f64 = 3600.0;
+
+/// The longest time the kernel may be given: a year, which is for ever.
+const CACHE_SECONDS_MAX: f64 = 31_536_000.0;
+
+/// The most threads a mount may have; each costs a stack and a descriptor.
+const THREADS_MAX: usize = 256;
+
+/// How to mount. The defaults are those of an unprivileged FUSE mount: neither devices nor set-user-ID.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MountFlags {
+    /// Users other than the one who mounts may use it, subject to the mode bits.
+    pub allow_other: bool,
+    /// Nothing can be changed.
+    pub read_only: bool,
+    /// Device nodes work.
+    pub dev: bool,
+    /// Set-user-ID and set-group-ID bits work.
+    pub suid: bool,
+    /// Programs cannot be started.
+    pub noexec: bool,
+    /// Access times are never updated; otherwise they are as with relatime.
+    pub noatime: bool,
+    /// Every write is durable when it returns.
+    pub sync: bool,
+    /// Every change of a directory is durable when it returns.
+    pub dirsync: bool,
+    /// How long the kernel may believe names and attributes, in seconds.
+    pub cache_seconds: f64,
+    /// Big files are read and written by the kernel alone, where it can.
+    pub passthrough: bool,
+    /// How many threads answer; `None` lets the number of processors decide.
+    pub threads: Option<usize>,
+}
+
+impl Default for MountFlags {
+    fn default() -> Self {
+        Self {
+            allow_other: false,
+            read_only: false,
+            dev: false,
+            suid: false,
+            noexec: false,
+            noatime: false,
+            sync: false,
+            dirsync: false,
+            cache_seconds: CACHE_SECONDS_DEFAULT,
+            passthrough: true,
+            threads: None,
+        }
+    }
+}
+
+/// What an option without a value does.
+type Switch = fn(&mut MountFlags);
+
+/// Options without a value.
+const SWITCHES: &[(&str, Switch)] = &[
+    ("allow_other", |f| f.allow_other = true),
+    ("ro", |f| f.read_only = true),
+    ("rw", |f| f.read_only = false),
+    ("dev", |f| f.dev = true),
+    ("nodev", |f| f.dev = false),
+    ("suid", |f| f.suid = true),
+    ("nosuid", |f| f.suid = false),
+    ("exec", |f| f.noexec = false),
+    ("noexec", |f| f.noexec = true),
+    ("atime", |f| f.noatime = false),
+    ("noatime", |f| f.noatime = true),
+    ("relatime", |f| f.noatime = false),
+    ("sync", |f| f.sync = true),
+    ("async", |f| f.sync = false),
+    ("dirsync", |f| f.dirsync = true),
+    ("passthrough", |f| f.passthrough = true),
+    ("no_passthrough", |f| f.passthrough = false),
+    // The mode bits always hold.
+    ("default_permissions", |_| {}),
+    // For mount(8) and fstab(5), which pass them on.
+    ("defaults", |_| {}),
+    ("auto", |_| {}),
+    ("noauto", |_| {}),
+    ("user", |_| {}),
+    ("nofail", |_| {}),
+    ("_netdev", |_| {}),
+];
+
+/// Options with a value.
+const VALUED: &[&str] = &["cache_seconds", "threads"];
+
+/// Options that exist elsewhere and are refused here, with the reason.
+const REFUSED: &[(&str, &str)] = &[
+    ("fsname", "the source is always nexus:DATA_DIR; 'nexus umount' finds the store by it"),
+    ("subtype", "the type is always fuse.nexus; 'nexus umount' knows its mounts by it"),
+    ("remount", "a mount cannot be changed; unmount it and mount it again"),
+    ("strictatime", "access times are kept as with relatime"),
+    ("allow_root", "use allow_other; the mode bits hold for everybody"),
+];
+
+impl MountFlags {
+    /// Applies the comma-separated words of one `-o`.
+    ///
+    /// # Errors
+    /// `Invalid` for a word that is unknown, refused, or has a value that does not fit.
+    pub fn apply(&mut self, words: &str) -> Result<()> {
+        words.split(',').map(str::trim).filter(|word| !word.is_empty()).try_for_each(|word| self.apply_word(word))
+    }
+
+    fn apply_word(&mut self, word: &str) -> Result<()> {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word, None),
+        };
+        // Comments of whoever writes fstab(5), and notes of systemd.
+        if name.starts_with("x-") || name.starts_with("X-") {
+            return Ok(());
+        }
+        if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == name) {
+            return Err(Error::new(ErrorKind::Invalid, format!("mount option '{word}': {why}")));
+        }
+        match (name, value) {
+            ("cache_seconds", Some(value)) => {
+                self.cache_seconds = value
+                    .parse()
+                    .ok()
+                    .filter(|seconds| (0.0..=CACHE_SECONDS_MAX).contains(seconds))
+                    .ok_or_else(|| bad_value(word, "seconds from 0 to 31536000, as 0.5"))?;
+                return Ok(());
+            }
+            ("threads", Some(value)) => {
+                let threads = value.parse().ok().filter(|n| (1..=THREADS_MAX).contains(n));
+                self.threads = Some(threads.ok_or_else(|| bad_value(word, "a number from 1 to 256"))?);
+                return Ok(());
+            }
+            _ => {}
+        }
+        match (SWITCHES.iter().find(|(switch, _)| *switch == name), value) {
+            (Some((_, switch)), None) => {
+                switch(self);
+                Ok(())
+            }
+            (Some(_), Some(_)) => Err(bad_value(word, "no value")),
+            (None, None) if VALUED.contains(&name) => Err(bad_value(word, "a value, as in name=1")),
+            (None, _) => Err(unknown(name)),
+        }
+    }
+}
+
+fn bad_value(word: &str, needs: &str) -> Error {
+    Error::new(ErrorKind::Invalid, format!("mount option '{word}': it takes {needs}"))
+}
+
+fn unknown(name: &str) -> Error {
+    let known = SWITCHES.iter().map(|(switch, _)| *switch).chain(VALUED.iter().copied());
+    let hint = match advice::nearest(name, known) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => "'nexus mount --help' lists the options".into(),
+    };
+    advice::refusal(ErrorKind::Invalid, format!("mount option '{name}'"), "there is no such option", hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(words: &str) -> Result<MountFlags> {
+        let mut flags = MountFlags::default();
+        flags.apply(words).map(|()| flags)
+    }
+
+    #[test]
+    fn the_last_word_wins_and_what_fstab_passes_is_ignored() {
+        let nothing = "defaults,auto,noauto,user,nofail,_netdev,x-systemd.automount,x-a=b,,default_permissions";
+        assert_eq!(flags(nothing).unwrap(), MountFlags::default());
+        let both = flags("ro, allow_other,noexec,dev,suid,noatime,sync,dirsync").unwrap();
+        assert!(both.read_only && both.allow_other && both.noexec && both.dev && both.suid);
+        assert!(both.noatime && both.sync && both.dirsync);
+        let undone = "ro,rw,noexec,exec,dev,nodev,suid,nosuid,noatime,relatime,sync,async,no_passthrough,passthrough";
+        assert_eq!(flags(undone).unwrap(), MountFlags::default());
+        let valued = flags("cache_seconds=0.5,threads=3").unwrap();
+        assert_eq!((valued.cache_seconds, valued.threads), (0.5, Some(3)));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        let cases = [
+            ("alow_other", "did you mean 'allow_other'?"),
+            ("quota=5", "nexus mount --help"),
+            ("fsname=x", "always nexus:DATA_DIR"),
+            ("subtype=x", "always fuse.nexus"),
+            ("ro=1", "it takes no value"),
+            ("threads", "it takes a value"),
+            ("threads=0", "a number from 1 to 256"),
+            ("cache_seconds=-1", "seconds from 0"),
+            ("cache_seconds=NaN", "seconds from 0"),
+            ("cache_seconds=inf", "seconds from 0"),
+        ];
+        for (words, expected) in cases {
+            let error = flags(words).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            let text = format!("{}\n{}", advice::sentence(&error), advice::hint(&error).unwrap_or_default());
+            assert!(text.contains(expected), "{words}: {text}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What is checked before a mount is attempted, so that a mistake costs a sentence and not a hanging directory.
+//!
+//! All checks are repeated or made harmless by the kernel and the store; here they get words. Nothing is written; a dead
+//! mount of ours is cleared away.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::mount_table::{data_dir_of, mount_at, source_of};
+use super::unmount::detach;
+use super::{MountFlags, MountRequest};
+use crate::advice::refusal;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Dead mounts may lie on top of each other, one for each kill and mount; more than this is something else.
+const DEAD_MOUNTS_MAX: usize = 16;
+
+/// A mount that may be attempted: paths are canonical and do not contain each other.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// The store.
+    pub(super) data_dir: PathBuf,
+    /// The source of the mount, which names the store.
+    pub(super) source: String,
+    /// Where.
+    pub(super) mountpoint: PathBuf,
+    /// How.
+    pub(super) flags: MountFlags,
+}
+
+/// Checks a request.
+pub(super) fn plan(request: &MountRequest) -> Result<Plan> {
+    let attempted = format!("mounting on {}", request.mountpoint.display());
+    let data_dir = locate_store(&request.data_dir, &attempted)?;
+    // The mount table must name the store so that it is found again, and it is read as text by df(1) and others.
+    let Some(source) = data_dir.to_str().map(source_of) else {
+        return Err(refusal(
+            ErrorKind::Invalid,
+            attempted,
+            format!("the path of the data directory, {}, is not UTF-8", data_dir.display()),
+            "rename it",
+        ));
+    };
+    let mountpoint = locate(&request.mountpoint, &attempted)?;
+    clear_dead(&mountpoint, &attempted)?;
+    check_directory(&mountpoint, &attempted)?;
+    check_apart(&data_dir, &mountpoint, &attempted)?;
+    if let Some(entry) = mount_at(&mountpoint)?
+        && let Some(mounted) = data_dir_of(&entry)
+    {
+        return Err(refusal(
+            ErrorKind::InUse,
+            attempted,
+            format!("the store {} is mounted there already", mounted.display()),
+            format!("to unmount it: nexus umount {}", mountpoint.display()),
+        ));
+    }
+    if !Path::new("/dev/fuse").exists() {
+        return Err(refusal(
+            ErrorKind::Unsupported,
+            attempted,
+            "there is no /dev/fuse",
+            "as root: modprobe fuse (in a container, pass the device in: --device /dev/fuse)",
+        ));
+    }
+    Ok(Plan { data_dir, source, mountpoint, flags: request.flags.clone() })
+}
+
+/// The refusal of a data directory without a store.
+pub(super) fn no_store(data_dir: &Path, attempted: impl Into<String>) -> Error {
+    refusal(
+        ErrorKind::NotFound,
+        attempted,
+        format!("there is no store in {}", data_dir.display()),
+        format!("to make one: nexus init {}", data_dir.display()),
+    )
+}
+
+/// A mountpoint as the kernel spells it, whether or not what is mounted there still answers.
+pub(super) fn locate(mountpoint: &Path, attempted: &str) -> Result<PathBuf> {
+    let error = match fs::canonicalize(mountpoint) {
+        Ok(path) => return Ok(path),
+        Err(e) => e,
+    };
+    if error.kind() == io::ErrorKind::NotFound {
+        return Err(refusal(
+            ErrorKind::NotFound,
+            attempted,
+            "there is no such directory",
+            format!("to make it: mkdir -p {}", mountpoint.display()),
+        ));
+    }
+    // A dead mount need not answer anything about itself; what holds its name does.
+    let parent = mountpoint.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    match (parent.map(fs::canonicalize), mountpoint.file_name()) {
+        (Some(Ok(parent)), Some(name)) => Ok(parent.join(name)),
+        _ => Err(Error::io(attempted.to_owned(), error)),
+    }
+}
+
+fn locate_store(data_dir: &Path, attempted: &str) -> Result<PathBuf> {
+    match fs::canonicalize(data_dir) {
+        Ok(path) if path.is_dir() => Ok(path),
+        Ok(path) => {
+            Err(Error::new(ErrorKind::NotADirectory, format!("{attempted}: the data directory {}", path.display())))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(no_store(data_dir, attempted)),
+        Err(e) => Err(Error::io(format!("{attempted}: looking at the data directory {}", data_dir.display()), e)),
+    }
+}
+
+/// Takes away mounts of ours that nobody serves any more: their daemon was killed.
+fn clear_dead(mountpoint: &Path, attempted: &str) -> Result<()> {
+    for _ in 0..DEAD_MOUNTS_MAX {
+        if !is_dead(mountpoint) {
+            return Ok(());
+        }
+        let entry = mount_at(mountpoint)?;
+        if entry.as_ref().and_then(data_dir_of).is_none() {
+            return Err(refusal(
+                ErrorKind::InUse,
+                attempted,
+                "a dead mount of another filesystem is there",
+                format!("as root: umount -l {}", mountpoint.display()),
+            ));
+        }
+        log::warn!("clearing the dead mount on {}", mountpoint.display());
+        detach(mountpoint, true)?;
+    }
+    Err(Error::new(ErrorKind::InUse, format!("{attempted}: a dead mount keeps coming back")))
+}
+
+/// Whether nobody answers for a FUSE mount any more. Asked with statfs(2), which always reaches the daemon: stat(2) of a
+/// dead mount succeeds for as long as the kernel believes the attributes it has.
+fn is_dead(mountpoint: &Path) -> bool {
+    matches!(rustix::fs::statfs(mountpoint), Err(Errno::NOTCONN | Errno::CONNABORTED))
+}
+
+fn check_directory(mountpoint: &Path, attempted: &str) -> Result<()> {
+    let attributes = fs::metadata(mountpoint).map_err(|e| Error::io(attempted.to_owned(), e))?;
+    if attributes.is_dir() {
+        return Ok(());
+    }
+    Err(refusal(ErrorKind::NotADirectory, attempted, "only a directory can be a mountpoint", String::new()))
+}
+
+/// A store below its own mount would have to read itself to answer; a mount below the store would hide or be taken for
+/// a part of it.
+fn check_apart(data_dir: &Path, mountpoint: &Path, attempted: &str) -> Result<()> {
+    let why = if data_dir == mountpoint {
+        "it is the data directory itself"
+    } else if data_dir.starts_with(mountpoint) {
+        "the data directory lies below it, and would be hidden by the mount"
+    } else if mountpoint.starts_with(data_dir) {
+        "it lies below the data directory, where only the store may write"
+    } else {
+        return Ok(());
+    };
+    Err(refusal(ErrorKind::Invalid, attempted, why, format!("choose a mountpoint outside {}", data_dir.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(data_dir: &Path, mountpoint: &Path) -> Error {
+        let request =
+            MountRequest { data_dir: data_dir.into(), mountpoint: mountpoint.into(), flags: MountFlags::default() };
+        plan(&request).unwrap_err()
+    }
+
+    #[test]
+    fn store_and_mountpoint_must_be_there_and_apart() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let base = directory.path();
+        for below in ["data/below", "above/data", "mnt"] {
+            fs::create_dir_all(base.join(below)).unwrap();
+        }
+        fs::write(base.join("file"), "").unwrap();
+        std::os::unix::fs::symlink("data", base.join("link")).unwrap();
+        let cases = [
+            ("none", "mnt", ErrorKind::NotFound),
+            ("file", "mnt", ErrorKind::NotADirectory),
+            ("data", "none", ErrorKind::NotFound),
+            ("data", "file", ErrorKind::NotADirectory),
+            ("data", "data", ErrorKind::Invalid),
+            ("data", "data/below", ErrorKind::Invalid),
+            ("data", "link/below", ErrorKind::Invalid),
+            ("above/data", "above", ErrorKind::Invalid),
+        ];
+        for (data_dir, mountpoint, kind) in cases {
+            let error = refused(&base.join(data_dir), &base.join(mountpoint));
+            assert_eq!(error.kind(), kind, "{data_dir} on {mountpoint}: {error}");
+        }
+        // A sibling whose name merely starts alike is apart.
+        check_apart(Path::new("/a/data"), Path::new("/a/data2"), "").unwrap();
+    }
+}

@@ -1,0 +1,148 @@
+//! Unmounting from outside: takes the mount away and waits until its daemon has made everything durable and is gone.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::mount_table::{data_dir_of, mount_at, mounts_below};
+use super::preflight::locate;
+use super::process::Process;
+use super::record::Record;
+use super::users;
+use crate::advice::{self, refusal};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fuse;
+
+/// After so long without an end the user is told what is waited for; then again at twice the time.
+const FIRST_NOTE: Duration = Duration::from_secs(3);
+
+/// How long a lazy unmount waits for those who still use the mount.
+const LAZY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How an unmount went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmounted {
+    /// Everything is durable and the daemon is gone.
+    Ended,
+    /// The name is gone; the daemon serves those who still use the mount, and ends with the last of them.
+    StillServing {
+        /// The daemon.
+        pid: u32,
+    },
+    /// The mount was dead: its daemon had been killed. The next mount recovers what was durable.
+    WasDead,
+    /// The daemon left no record to find it by; it may still be writing.
+    NotWaited,
+}
+
+/// Unmounts what is on `mountpoint`, which must be one of our mounts; `note` is told when it takes long.
+///
+/// # Errors
+/// `NotFound` when nothing is mounted there, `Invalid` when it is not ours, `InUse` when somebody uses it and `lazy` is not
+/// asked for, `Denied` when this user may not, `Io` when the daemon could not make everything durable or was killed.
+pub fn unmount(mountpoint: &Path, lazy: bool, note: &mut dyn FnMut(&str)) -> Result<Unmounted> {
+    let attempted = format!("unmounting {}", mountpoint.display());
+    let mountpoint = locate(mountpoint, &attempted).map_err(|e| match e.kind() {
+        // Without the hint how to make the directory.
+        ErrorKind::NotFound => Error::new(ErrorKind::NotFound, format!("{attempted}: there is no such directory")),
+        _ => e,
+    })?;
+    let data_dir = store_behind(&mountpoint, &attempted)?;
+    let record = Record::read(&data_dir).unwrap_or_else(|e| {
+        log::warn!("{}", advice::sentence(&e));
+        None
+    });
+    // Before the unmount, after which the daemon may be gone at any moment.
+    let process = match &record {
+        Some(record) => Process::open(record.daemon)?,
+        None => None,
+    };
+    detach(&mountpoint, lazy)?;
+    let (Some(record), Some(process)) = (&record, &process) else {
+        return Ok(if record.is_some() { Unmounted::WasDead } else { Unmounted::NotWaited });
+    };
+    if !wait(process, lazy, note)? {
+        return Ok(Unmounted::StillServing { pid: process.pid() });
+    }
+    check_end(&data_dir, record, &attempted)
+}
+
+fn store_behind(mountpoint: &Path, attempted: &str) -> Result<PathBuf> {
+    let Some(entry) = mount_at(mountpoint)? else {
+        return Err(Error::new(ErrorKind::NotFound, format!("{attempted}: nothing is mounted there")));
+    };
+    data_dir_of(&entry).map(Path::to_path_buf).ok_or_else(|| {
+        refusal(
+            ErrorKind::Invalid,
+            attempted,
+            format!("it is no mount of nexus, but of type {}", entry.filesystem_type),
+            format!("umount {}", mountpoint.display()),
+        )
+    })
+}
+
+/// Waits for the end of the daemon; says whether it came.
+fn wait(process: &Process, lazy: bool, note: &mut dyn FnMut(&str)) -> Result<bool> {
+    let start = Instant::now();
+    let mut next_note = FIRST_NOTE;
+    while !process.wait(next_note.saturating_sub(start.elapsed()))? {
+        let waited = start.elapsed();
+        if lazy && waited >= LAZY_PATIENCE {
+            return Ok(false);
+        }
+        if waited < next_note {
+            continue;
+        }
+        let doing = if lazy { "still serves those who use the mount" } else { "is making everything durable" };
+        note(&format!("process {} {doing}, {} s so far", process.pid(), waited.as_secs()));
+        next_note = if lazy { LAZY_PATIENCE } else { next_note * 2 };
+    }
+    Ok(true)
+}
+
+/// What the record says now that the daemon is gone.
+fn check_end(data_dir: &Path, before: &Record, attempted: &str) -> Result<Unmounted> {
+    let after = Record::read(data_dir)?.filter(|after| after.daemon == before.daemon);
+    let Some(after) = after else {
+        return Ok(Unmounted::Ended);
+    };
+    Err(match after.failure {
+        Some(why) => refusal(
+            ErrorKind::Io,
+            format!("{attempted}: the daemon reports"),
+            why,
+            format!("see {}; what was fsynced is safe", data_dir.join("nexus.log").display()),
+        ),
+        None => refusal(
+            ErrorKind::Io,
+            attempted,
+            format!("process {} was killed before everything was durable", before.daemon.pid),
+            "what was fsynced is safe; the next mount recovers it",
+        ),
+    })
+}
+
+/// Takes away the mount of ours on `mountpoint`; if it is in use, the error says by whom.
+pub(super) fn detach(mountpoint: &Path, lazy: bool) -> Result<()> {
+    fuse::unmount_at(mountpoint, lazy).map_err(|e| match e.kind() {
+        ErrorKind::InUse => busy(mountpoint),
+        _ => e,
+    })
+}
+
+fn busy(mountpoint: &Path) -> Error {
+    let mounts: Vec<_> = mounts_below(mountpoint)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|entry| format!("the mount on {}", entry.mountpoint.display()))
+        .collect();
+    let users = if mounts.is_empty() { users::of(mountpoint) } else { mounts };
+    refusal(
+        ErrorKind::InUse,
+        format!("unmounting {}", mountpoint.display()),
+        if users.is_empty() { String::new() } else { format!("by {}", users.join(", ")) },
+        format!(
+            "close what uses it, or: nexus umount --lazy {} (it goes when the last user has)",
+            mountpoint.display(),
+        ),
+    )
+}
