@@ -11,6 +11,7 @@ mod schema;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub use rows::{ReadTxn, WriteTxn};
@@ -259,6 +260,8 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection> {
     }
     let conn =
         Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sql("open the database"))?;
+    // Plans do not depend on values here: without this, SQLite prepares some statements anew for each value bound.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(sql("open the database"))?;
     conn.set_prepared_statement_cache_capacity(128);
     schema::check_format(&conn)?;
     Ok(conn)
