@@ -88,6 +88,28 @@ impl Staging {
             .map_err(|e| Error::io(format!("open staging file {}", id.0), e))
     }
 
+    /// Opens a staging file for reading, if nobody has it open for writing. Somebody may have: a process to which the
+    /// kernel handed the file goes on writing to it when the daemon was killed, and its bytes must not change under a
+    /// digest. A read lease, fcntl(2) `F_SETLEASE`, is granted only on a file that nobody has open for writing; on a disk
+    /// without leases nothing can be said, and the file counts as closed.
+    ///
+    /// # Errors
+    /// What open(2) and fcntl(2) report.
+    pub fn open_for_sealing(&self, id: StagingId) -> Result<Option<File>> {
+        let file = File::open(self.path(id)).map_err(|e| Error::io(format!("open staging file {}", id.0), e))?;
+        let lease = |kind: libc::c_int| {
+            // SAFETY: F_SETLEASE takes an integer and touches no memory of ours; the descriptor is open.
+            let outcome = unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_SETLEASE, kind) };
+            if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        };
+        match lease(libc::F_RDLCK) {
+            Ok(()) => lease(libc::F_UNLCK).map_err(|e| Error::io("give back a lease", e))?,
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => return Ok(None),
+            Err(_) => {}
+        }
+        Ok(Some(file))
+    }
+
     /// Gives a blob's file a name in staging as well, on the way to being written again.
     ///
     /// # Errors

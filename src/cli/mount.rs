@@ -95,7 +95,7 @@ impl Umount {
                 "the process that served this mount had been killed; the next mount recovers what was durable",
             ),
             Unmounted::NotWaited => {
-                output::note("unmounted; the process that served this mount left no record, and may still be writing")
+                output::note("unmounted; the process that served this mount left no record, and may still be writing");
             }
         }
         Ok(())

@@ -24,7 +24,7 @@ pub(super) fn expand<'a>(text: &str, lookup: impl Fn(&str) -> Option<&'a OsStr>)
         }
         match (lookup(name), default) {
             (Some(value), _) => {
-                out.push_str(value.to_str().ok_or_else(|| format!("the variable {name} is not UTF-8"))?)
+                out.push_str(value.to_str().ok_or_else(|| format!("the variable {name} is not UTF-8"))?);
             }
             (None, Some(default)) => out.push_str(default),
             (None, None) => return Err(format!("the variable {name} is not set")),

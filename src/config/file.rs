@@ -52,6 +52,11 @@ fn read(path: &Path, reader: Option<u32>) -> Result<Option<String>> {
         Err(e) if matches!(e.kind(), IoErrorKind::NotFound | IoErrorKind::NotADirectory) => {
             return Ok(None);
         }
+        // A home directory that this user cannot enter (su and setpriv keep HOME) holds no configuration of his.
+        Err(e) if e.kind() == IoErrorKind::PermissionDenied && path.symlink_metadata().is_err() => {
+            log::debug!("{}: {e}", context());
+            return Ok(None);
+        }
         Err(e) => return Err(Error::io(context(), e)),
     };
     // Of the open file, so that what is checked is what is read.

@@ -139,7 +139,7 @@ fn busy(mountpoint: &Path) -> Error {
     refusal(
         ErrorKind::InUse,
         format!("unmounting {}", mountpoint.display()),
-        if users.is_empty() { String::new() } else { format!("by {}", users.join(", ")) },
+        if users.is_empty() { "it is busy".into() } else { format!("it is busy: {}", users.join(", ")) },
         format!(
             "close what uses it, or: nexus umount --lazy {} (it goes when the last user has)",
             mountpoint.display(),

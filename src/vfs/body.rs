@@ -70,7 +70,7 @@ impl Vfs {
         state.content = match (row.body, blob) {
             (BodyRow::Draft(draft), _) => {
                 let file = Arc::new(self.staging.open(draft)?);
-                Content::Staged { id: draft, file, named: false }
+                Content::Staged { file, named: false }
             }
             (_, blob) => Content::Sealed(blob.map(|blob| sealed(&blob))),
         };
@@ -254,7 +254,7 @@ impl Vfs {
         match named {
             Ok(named) => {
                 self.space.memory(-length.cast_signed());
-                state.content = Content::Staged { id: draft, file: Arc::new(file), named };
+                state.content = Content::Staged { file: Arc::new(file), named };
                 Ok(())
             }
             Err(e) => {
@@ -275,7 +275,7 @@ impl Vfs {
     ) -> Result<bool> {
         let replaces = self.lock_core().meta.read().node(id)?.body != BodyRow::Empty;
         if replaces {
-            file.sync_data().and_then(|()| Ok(())).map_err(|e| Error::io("sync a draft", e))?;
+            file.sync_data().map_err(|e| Error::io("sync a draft", e))?;
             self.staging.sync()?;
         }
         let now = self.now();
@@ -306,7 +306,7 @@ impl Vfs {
         let reader = self.reader(body)?;
         let body = body.clone();
         let sole = self.lock_core().meta.read().blob(body.blob)?.refs == 1;
-        let (draft, file) = match (&reader, sole) {
+        let file = match (&reader, sole) {
             (Reader::File(_), true) => {
                 state.kernel_blob = None;
                 self.take_back(id, state, &body)?
@@ -321,12 +321,12 @@ impl Vfs {
         if state.kernel_handles > 0 {
             state.kernel_seen = Some(look(&file)?);
         }
-        state.content = Content::Staged { id: draft, file: Arc::new(file), named: true };
+        state.content = Content::Staged { file: Arc::new(file), named: true };
         Ok(())
     }
 
     /// Makes the file of a blob with one reference a staging file. The blob's row is durably gone when this returns.
-    fn take_back(&self, id: NodeId, state: &LiveState, body: &SealedBody) -> Result<(crate::meta::StagingId, File)> {
+    fn take_back(&self, id: NodeId, state: &LiveState, body: &SealedBody) -> Result<File> {
         let (draft, file) = self.staging.take_back(&self.blobs, &body.digest)?;
         self.staging.sync()?;
         let taken = self.name_draft(id, state, draft, body);
@@ -336,7 +336,7 @@ impl Vfs {
         taken?;
         self.readers.lock().remove(&body.digest);
         self.make_durable()?;
-        Ok((draft, file))
+        Ok(file)
     }
 
     /// Makes the row name `draft`, which holds the bytes of `body`, and gives the blob up.
@@ -359,23 +359,16 @@ impl Vfs {
                 body: BodyRow::Draft(draft),
             };
             txn.update_body(id, &change)?;
-            if let Some(digest) = kernel_blob.or(Some(body.digest)) {
-                if side.kernel_served.get(&digest) == Some(&id) {
-                    side.kernel_served.remove(&digest);
-                }
+            let served = kernel_blob.unwrap_or(body.digest);
+            if side.kernel_served.get(&served) == Some(&id) {
+                side.kernel_served.remove(&served);
             }
             side.drop_body(txn, row.body)
         })
     }
 
     /// Copies a shared body into a staging file of its own.
-    fn copy_out_of_blob(
-        &self,
-        id: NodeId,
-        state: &LiveState,
-        body: &SealedBody,
-        reader: &Reader,
-    ) -> Result<(crate::meta::StagingId, File)> {
+    fn copy_out_of_blob(&self, id: NodeId, state: &LiveState, body: &SealedBody, reader: &Reader) -> Result<File> {
         self.space.take(body.size)?;
         let (draft, file) = self.staging.make()?;
         let copied = match reader {
@@ -390,7 +383,7 @@ impl Vfs {
             self.staging.remove(draft)?;
             return Err(e);
         }
-        Ok((draft, file))
+        Ok(file)
     }
 
     /// Saves a draft that is in memory, so that the row names a body with its bytes: a small one as a blob, a larger one as

@@ -171,10 +171,11 @@ impl Vfs {
             if moved.attr.kind == Kind::Directory && is_ancestor(txn, moved.attr.id, new_parent)? {
                 return Err(Error::new(ErrorKind::Invalid, "rename a directory into itself"));
             }
-            if let Some(target) = target.filter(|t| t.attr.kind == Kind::Directory) {
-                if mode == RenameMode::Replace && is_ancestor(txn, target.attr.id, parent)? {
-                    return Err(Error::new(ErrorKind::NotEmpty, "rename over a directory above"));
-                }
+            if let Some(target) = target.filter(|t| t.attr.kind == Kind::Directory)
+                && mode == RenameMode::Replace
+                && is_ancestor(txn, target.attr.id, parent)?
+            {
+                return Err(Error::new(ErrorKind::NotEmpty, "rename over a directory above"));
             }
             match (mode, target) {
                 (_, Some(target)) if target.attr.id == moved.attr.id => Ok(()),

@@ -88,7 +88,10 @@ impl Vfs {
             || (open.passthrough && !open.write && state.vfs_handles == 0 && self.is_kernels(live.id, state)?);
         if !kernel {
             state.vfs_handles += 1;
-            let keep_cache = !self.stale_pages.lock().remove(&live.id);
+            // Reads that the kernel answers from its pages are not seen here: when the next one is to be noted, as relatime
+            // wants it after each change, the pages go.
+            let stale = self.stale_pages.lock().remove(&live.id);
+            let keep_cache = !stale && (!open.read || !state.atime_due);
             return Ok((Serving::Vfs { keep_cache }, false));
         }
         if open.write {
@@ -376,10 +379,11 @@ impl Vfs {
                 return Err(Error::new(ErrorKind::Invalid, "copy between overlapping ranges of a file"));
             }
         }
-        if from_offset == 0 && to_offset == 0 {
-            if let Some(shared) = self.share_body(&source, &target, length)? {
-                return Ok(shared);
-            }
+        if from_offset == 0
+            && to_offset == 0
+            && let Some(shared) = self.share_body(&source, &target, length)?
+        {
+            return Ok(shared);
         }
         let mut piece = vec![0; 1 << 20];
         let mut done = 0;
@@ -504,10 +508,10 @@ impl Vfs {
         let mut outcome = Ok(());
         if last && state.loaded {
             // Into a staging file before the core is locked; small drafts follow under its lock.
-            if let Content::Memory { bytes, .. } = &state.content {
-                if bytes.len() > crate::model::SMALL_BODY_BYTES_MAX {
-                    outcome = self.save_memory(id, &mut state);
-                }
+            if let Content::Memory { bytes, .. } = &state.content
+                && bytes.len() > crate::model::SMALL_BODY_BYTES_MAX
+            {
+                outcome = self.save_memory(id, &mut state);
             }
         }
         let mut core = self.lock_core();
@@ -520,11 +524,9 @@ impl Vfs {
             if let Content::Memory { bytes, .. } = &state.content {
                 self.space.memory(-(bytes.len() as i64));
             }
-            state.loaded = false;
             let staged = matches!(state.content, Content::Staged { .. });
-            state.content = Content::default();
-            state.pending = None;
-            state.atime = None;
+            let generation = state.generation;
+            *state = LiveState { generation, ..LiveState::default() };
             if staged {
                 self.sealing.push(id);
             }

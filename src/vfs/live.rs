@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use super::directories::DirStream;
 use super::types::HandleId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BlobId, Place, StagingId};
+use crate::meta::{BlobId, Place};
 use crate::model::{Digest, NodeId, Timestamp};
 
 /// A live file.
@@ -65,7 +65,7 @@ pub(super) enum Content {
     /// In memory; `saved` says that the row names a blob with the same bytes.
     Memory { bytes: Vec<u8>, saved: bool },
     /// In a staging file; `named` says that its name there is durable.
-    Staged { id: StagingId, file: Arc<File>, named: bool },
+    Staged { file: Arc<File>, named: bool },
 }
 
 impl Default for Content {

@@ -10,14 +10,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::live::Content;
+use super::live::Live;
 use super::store::{Removal, Vfs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::meta::{BlobRow, BodyChange, BodyRow, Place, StagingId};
 use crate::model::{Digest, NodeId};
 
 /// How long a file has to be left alone before it is sealed.
 const QUIET: Duration = Duration::from_millis(300);
+/// When to try again what could not be sealed.
+const LATER: Duration = Duration::from_secs(2);
 /// After how many seals their rows are made durable and staging names removed, at the latest.
 const BATCH: usize = 64;
 
@@ -26,6 +28,9 @@ const BATCH: usize = 64;
 pub(super) struct SealQueue {
     waiting: Mutex<Waiting>,
     wake: Condvar,
+    /// Held during a seal: a second one of the same file would take the first for somebody who has it open. Comes before
+    /// all other locks.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +48,11 @@ impl SealQueue {
         if was_empty {
             self.wake.notify_one();
         }
+    }
+
+    /// A draft could not be sealed now.
+    fn push_later(&self, id: NodeId) {
+        self.waiting.lock().due.insert(id, Instant::now() + LATER);
     }
 
     /// Ends the thread.
@@ -86,6 +96,14 @@ impl SealQueue {
     }
 }
 
+/// How an attempt to seal ended.
+enum Sealing {
+    /// The file is sealed, or needs not be.
+    Done,
+    /// It was opened meanwhile, or is being written: later.
+    Postponed,
+}
+
 /// The thread.
 pub(super) fn run(store: &Weak<Vfs>, queue: &SealQueue) {
     while let Some(due) = queue.take_due() {
@@ -105,64 +123,77 @@ pub(super) fn run(store: &Weak<Vfs>, queue: &SealQueue) {
 }
 
 impl Vfs {
-    /// Seals every closed draft now.
+    /// Seals every closed draft now, as far as nobody is writing to it.
     pub(super) fn seal_all(&self) -> Result<()> {
-        loop {
-            let waiting = self.sealing.take_all();
-            if waiting.is_empty() {
-                return Ok(());
-            }
-            for id in waiting {
-                self.seal(id)?;
-            }
+        for id in self.sealing.take_all() {
+            self.seal(id)?;
         }
+        Ok(())
     }
 
-    /// Seals the draft of one file, unless somebody opens it before that is done.
+    /// Seals the draft of a file that nobody has open, for somebody who asks for its digest and has to wait for it.
+    pub(super) fn seal_if_closed(&self, id: NodeId) -> Result<()> {
+        if self.read_only || self.live.users(id) > 0 && self.sealing.turn.try_lock().is_some() {
+            return Ok(());
+        }
+        let is_draft = |row: crate::meta::NodeRow| matches!(row.body, BodyRow::Draft(_));
+        if self.lock_core().meta.read().find_node(id)?.is_some_and(is_draft) {
+            self.seal(id)?;
+        }
+        Ok(())
+    }
+
+    /// Seals the draft of one file, unless somebody opens it before that is done: then it is sealed after them.
     fn seal(&self, id: NodeId) -> Result<()> {
+        let _turn = self.sealing.turn.lock();
         let live = self.live.acquire(id);
-        let outcome = self.seal_live(id, &live);
-        // Not `let_go`: what it would do is done, and it would queue the file again. Whoever opened it meanwhile will.
-        let mut state = live.state.lock();
-        if self.live.users(id) == 1 {
-            state.loaded = false;
-            state.content = Content::default();
+        let outcome = self.seal_live(&live);
+        // Whoever opened and closed the file meanwhile was not its last user: what they left to do is done here.
+        let finished = self.let_go(&live);
+        match outcome {
+            Ok(Sealing::Done) => finished,
+            Ok(Sealing::Postponed) => {
+                self.sealing.push_later(id);
+                finished
+            }
+            Err(e) => Err(e),
         }
-        let opened = self.live.users(id) > 1;
-        self.live.release(id);
-        drop(state);
-        if opened && self.live.users(id) == 0 {
-            self.sealing.push(id);
-        }
-        outcome
     }
 
-    fn seal_live(&self, id: NodeId, live: &super::live::Live) -> Result<()> {
-        let (draft, file, generation) = {
-            let mut state = live.state.lock();
-            if self.lock_core().meta.read().find_node(id)?.is_none_or(|row| row.attr.nlink == 0) {
-                return Ok(());
-            }
-            self.load(id, &mut state)?;
-            let Content::Staged { id: draft, file, .. } = &state.content else { return Ok(()) };
-            (*draft, std::sync::Arc::clone(file), state.generation)
+    fn seal_live(&self, live: &Live) -> Result<Sealing> {
+        let id = live.id;
+        let (row, generation) = {
+            let state = live.state.lock();
+            let row = self.lock_core().meta.read().find_node(id)?;
+            (row, state.generation)
+        };
+        let Some(BodyRow::Draft(draft)) = row.filter(|row| row.attr.nlink > 0).map(|row| row.body) else {
+            return Ok(Sealing::Done);
+        };
+        if self.live.users(id) > 1 {
+            // Their last close puts the file back into the queue.
+            return Ok(Sealing::Done);
+        }
+        let Some(file) = self.staging.open_for_sealing(draft)? else {
+            log::info!("node {id}: its draft is open for writing, perhaps since before a crash; it is not sealed yet");
+            return Ok(Sealing::Postponed);
         };
         let Some((digest, size)) = crate::cas::hash_file(&file, |_| self.live.users(id) == 1)? else {
-            return Ok(());
+            return Ok(Sealing::Postponed);
         };
-        file.sync_data().map_err(|e| crate::error::Error::io("sync a draft", e))?;
+        file.sync_data().map_err(|e| Error::io("sync a draft", e))?;
         let mut state = live.state.lock();
-        if self.live.users(id) > 1 || state.generation != generation {
-            return Ok(());
+        let untouched = self.live.users(id) == 1 && state.generation == generation && !state.loaded;
+        if !untouched {
+            return Ok(Sealing::Postponed);
         }
         if size == 0 {
-            return self.seal_empty(id, draft);
+            return self.seal_empty(id, draft).map(|()| Sealing::Done);
         }
-        let found = rustix::fs::fstat(&file).map_err(|e| crate::error::Error::io("look at a draft", e.into()))?;
+        let found = rustix::fs::fstat(&file).map_err(|e| Error::io("look at a draft", e.into()))?;
         self.put_sealed(id, draft, &digest, size, found.st_blocks.cast_unsigned())?;
-        state.loaded = false;
-        state.content = Content::default();
-        Ok(())
+        *state = super::live::LiveState::default();
+        Ok(Sealing::Done)
     }
 
     fn seal_empty(&self, id: NodeId, draft: StagingId) -> Result<()> {
@@ -235,7 +266,7 @@ impl Vfs {
 fn name_blob(txn: &crate::meta::WriteTxn<'_>, id: NodeId, draft: StagingId, blob: &BlobRow) -> Result<()> {
     let row = txn.node(id)?;
     if row.body != BodyRow::Draft(draft) {
-        return Err(crate::error::Error::new(
+        return Err(Error::new(
             crate::error::ErrorKind::Damaged,
             format!("node {id} lost its draft while it was sealed"),
         ));

@@ -7,7 +7,7 @@ use super::body::copy_file;
 use super::live::{BlobReader, Content, FileHandle, LiveState, SealedBody};
 use super::store::{Removal, Vfs};
 use crate::error::Result;
-use crate::meta::{BodyChange, BodyRow, StagingId};
+use crate::meta::{BodyChange, BodyRow};
 use crate::model::NodeId;
 
 impl Vfs {
@@ -80,7 +80,7 @@ impl Vfs {
         state: &LiveState,
         body: &SealedBody,
         reader: &Arc<BlobReader>,
-    ) -> Result<(StagingId, File)> {
+    ) -> Result<File> {
         self.space.take(body.size)?;
         let (copy, copy_of) = self.staging.make()?;
         let copied = copy_file(&reader.0.read(), &copy_of)
@@ -98,6 +98,6 @@ impl Vfs {
         self.name_draft(id, state, draft, body)?;
         self.lock_core().side.removals.push(Removal::Staging(copy, Some((body.blob, body.digest))));
         self.make_durable()?;
-        Ok((draft, file))
+        Ok(file)
     }
 }

@@ -200,16 +200,19 @@ impl Vfs {
     pub fn open_store(options: StoreOptions) -> Result<Arc<Self>> {
         let StoreOptions { data_dir, read_only, clock } = options;
         let database = data_dir.join("metadata.db");
-        if !database.exists() {
-            return Err(Error::new(ErrorKind::NotFound, format!("no store in {}", data_dir.display())));
+        match database.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Err(Error::new(ErrorKind::NotFound, format!("no store in {}", data_dir.display()))),
+            Err(e) => return Err(Error::io(format!("look for a store in {}", data_dir.display()), e)),
         }
         let lock = lock_store(&data_dir, read_only)?;
-        let (meta, wal) = if read_only {
-            (MetaStore::open_read_only(&database)?, None)
+        let opened = if read_only {
+            MetaStore::open_read_only(&database).map(|meta| (meta, None))
         } else {
-            let (meta, wal) = MetaStore::open(&database)?;
-            (meta, Some(wal))
+            MetaStore::open(&database).map(|(meta, wal)| (meta, Some(wal)))
         };
+        let (meta, wal) =
+            opened.map_err(|e| Error::new(e.kind(), format!("open the store in {}", data_dir.display())).because(e))?;
         let next_id = meta
             .read()
             .setting("next_node")?

@@ -92,6 +92,9 @@ impl Vfs {
     }
 
     fn virtual_attr(&self, id: NodeId, name: &[u8]) -> Result<Vec<u8>> {
+        if matches!(name, b"etag" | b"refs") {
+            self.seal_if_closed(id)?;
+        }
         let row = self.lock_core().meta.read().node(id)?;
         let none = || Error::new(ErrorKind::NoAttribute, "read a virtual attribute");
         let text = match name {
@@ -112,6 +115,12 @@ impl Vfs {
 
     /// Files that have this body: 1 for a body that is still a draft, or empty.
     fn refs(&self, id: NodeId) -> Result<u64> {
+        if let Some(live) = self.live.get(id) {
+            let mut state = live.state.lock();
+            if state.loaded && !self.read_only {
+                self.save_memory(id, &mut state)?;
+            }
+        }
         let core = self.lock_core();
         let read = core.meta.read();
         match read.node(id)?.body {

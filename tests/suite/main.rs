@@ -1,7 +1,23 @@
-//! The integration tests, one binary: what the library and a mount promise.
-
-#![allow(clippy::unwrap_used, reason = "everything here is a test or serves one")]
+//! The integration tests, one binary: what the library promises, and what only a mount can show.
+//!
+//! Every test that touches a store ends in a clean check: [`harness::Mounted::finish`] means a clean unmount, a daemon that is gone,
+//! `nexus fsck` without a complaint and a log without a warning. The tests need root, FUSE and a few programs; `scripts/test` installs
+//! what is missing and runs them all. None is skipped: a program that is not there fails the test that wanted it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "all of this crate is a test, its helpers included"
+)]
 
 mod cli;
+mod crash;
+mod faults;
+mod harness;
 mod model;
+mod posix;
+mod programs;
+mod semantics;
+mod space;
+mod user;
 mod vfs;

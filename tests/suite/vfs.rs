@@ -315,6 +315,52 @@ fn the_version_counts_bodies() {
     store.end();
 }
 
+/// A body can also come by truncation and by copying, and small and big ones count alike.
+#[test]
+fn every_way_to_a_new_body_counts_once() {
+    for len in SIZES {
+        let store = Store::new();
+        let version = || {
+            store.settle();
+            store.says("/a", "version").parse::<u64>().unwrap()
+        };
+        let (id, source) = (store.put("/a", &body(len, 1)), store.put("/b", &body(len, 2)));
+        let first = version();
+        let change = AttrChange { size: Some(7), ..AttrChange::default() };
+        store.vfs().setattr(&CALLER, id, &change).unwrap();
+        assert_eq!(version(), first + 1, "truncated, {len} bytes");
+        let from = store.vfs().open(&CALLER, source, READ).unwrap().handle;
+        let to = store.vfs().open(&CALLER, id, WRITE).unwrap().handle;
+        store.vfs().copy_range(from, 0, to, 0, 1 << 30).unwrap();
+        store.vfs().release(from).unwrap();
+        store.vfs().release(to).unwrap();
+        assert_eq!(version(), first + 2, "copied, {len} bytes");
+        let handle = store.vfs().open(&CALLER, id, WRITE).unwrap().handle;
+        store.vfs().write(handle, 0, b"X").unwrap();
+        store.vfs().fsync(handle).unwrap();
+        store.vfs().write(handle, 0, b"Y").unwrap();
+        store.vfs().release(handle).unwrap();
+        assert_eq!(version(), first + 3, "written twice through one handle, {len} bytes");
+        store.end();
+    }
+}
+
+/// copy_file_range(2) copies what is there when it is called, not what the copy itself appends.
+#[test]
+fn a_copy_to_the_end_of_its_own_file_ends() {
+    let store = Store::new();
+    let (_, handle) = store.start("/a", b"abc");
+    assert_eq!(store.vfs().copy_range(handle, 0, handle, 3, 3).unwrap(), 3);
+    assert_eq!(store.vfs().copy_range(handle, 4, handle, 100, 50).unwrap(), 2);
+    assert_eq!(store.vfs().copy_range(handle, 4, handle, 200, 150).unwrap(), 98);
+    assert_eq!(kind(store.vfs().copy_range(handle, 0, handle, 2, 3)), Some(ErrorKind::Invalid));
+    // Nothing is there to overlap.
+    assert_eq!(store.vfs().copy_range(handle, 1000, handle, 1000, 5).unwrap(), 0);
+    store.vfs().release(handle).unwrap();
+    assert_eq!(store.attr("/a").unwrap().size, 298);
+    store.end();
+}
+
 #[test]
 fn a_version_starts_at_one() {
     let store = Store::new();

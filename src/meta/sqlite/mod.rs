@@ -252,12 +252,6 @@ impl Checkpointer {
 }
 
 fn connect(path: &Path, mode: OpenFlags) -> Result<Connection> {
-    if !path.exists() {
-        return Err(Error::new(
-            ErrorKind::NotFound,
-            format!("no store at {}", path.parent().unwrap_or(path).display()),
-        ));
-    }
     let conn =
         Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sql("open the database"))?;
     // Plans do not depend on values here: without this, SQLite prepares some statements anew for each value bound.

@@ -107,7 +107,7 @@ pub(super) fn check_format(conn: &Connection) -> Result<()> {
     if format > FORMAT {
         return Err(Error::new(
             ErrorKind::Incompatible,
-            format!("the store has format {format}, this nexus reads up to {FORMAT}: use a newer nexus"),
+            format!("the store has format {format}, this version of nexus reads up to {FORMAT}: use a newer one"),
         ));
     }
     if format < 1 {

@@ -6,6 +6,7 @@ use std::fmt;
 use nexus::model::Digest;
 use rustix::io::Errno;
 
+use super::generate::LATEST_SET_NANOS;
 use super::reference::{Number, Shape};
 
 /// The result of one operation.
@@ -43,8 +44,28 @@ pub(crate) struct Stat {
     pub(crate) nlink: u64,
     /// Not of directories: every filesystem counts those in its own way.
     pub(crate) size: Option<u64>,
-    /// In nanoseconds; the reference knows it only when it was set.
-    pub(crate) mtime: Option<i64>,
+    pub(crate) mtime: Mtime,
+}
+
+/// The time of the last change of a body or directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mtime {
+    /// In nanoseconds since the epoch, because it was set, or because a filesystem said so.
+    Is(i64),
+    /// Something has changed in this run: later than every time that a run sets.
+    Recent,
+    /// Set once, and whether what happened since has changed it is left to the filesystem.
+    Unknown,
+}
+
+impl Mtime {
+    fn allows(self, got: Self) -> bool {
+        match (self, got) {
+            (Self::Unknown, _) => true,
+            (Self::Recent, Self::Is(nanos)) => nanos > LATEST_SET_NANOS,
+            (want, got) => want == got,
+        }
+    }
 }
 
 /// What the reference demands of an answer.
@@ -85,9 +106,8 @@ impl Expected {
     pub(crate) fn allows(&self, got: &Answer, numbering: &mut Numbering) -> bool {
         match (self, got) {
             (Self::Exactly(Ok(Value::Stat(want))), Ok(Value::Stat(got))) => {
-                let mtime = want.mtime.and(got.mtime);
-                let comparable = Stat { number: want.number, mtime, ..*got };
-                comparable == *want && numbering.agrees(want.number, got.number)
+                let comparable = Stat { number: want.number, mtime: want.mtime, ..*got };
+                comparable == *want && want.mtime.allows(got.mtime) && numbering.agrees(want.number, got.number)
             }
             (Self::Exactly(want), got) => want == got,
             (Self::DataFrom { offset, body }, Ok(Value::Position(at))) => {

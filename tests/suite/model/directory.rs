@@ -10,7 +10,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::answer::{Answer, Stat, Value};
+use super::answer::{Answer, Mtime, Stat, Value};
 use super::ops::{Access, Allocate, How, Op, Rename, SLOTS, SetMode, pattern};
 use super::reference::Shape;
 use super::run::Subject;
@@ -282,7 +282,7 @@ fn stat(stat: &rustix::fs::Stat) -> Answer {
         gid: stat.st_gid,
         nlink: stat.st_nlink as _,
         size: (shape != Shape::Directory).then_some(stat.st_size as u64),
-        mtime: Some(stat.st_mtime * 1_000_000_000 + stat.st_mtime_nsec as i64),
+        mtime: Mtime::Is(stat.st_mtime * 1_000_000_000 + stat.st_mtime_nsec as i64),
     }))
 }
 

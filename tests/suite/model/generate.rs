@@ -15,7 +15,10 @@ const VALUE_LENGTHS: [usize; 4] = [0, 1, 8, 200];
 const CREATE_MODES: [u32; 3] = [0o600, 0o700, 0o400];
 /// No set-ID bits: when those go away depends on the caller's privileges.
 const CHMOD_MODES: [u32; 5] = [0o644, 0o755, 0o000, 0o1777, 0o640];
-const TIMES: [i64; 5] = [0, 1, 1_000_000_001, 1_700_000_000_123_456_789, -1];
+/// In November 2023.
+pub(crate) const LATEST_SET_NANOS: i64 = 1_700_000_000_123_456_789;
+/// All lie in the past, so that a time that was set differs from one that the clock gave.
+const TIMES: [i64; 5] = [0, 1, 1_000_000_001, LATEST_SET_NANOS, -1];
 /// New nodes are made at most this deep; renames of directories take them deeper.
 const DEPTH_MAX: usize = 3;
 

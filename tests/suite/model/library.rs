@@ -1,19 +1,22 @@
 //! The library as subject: [`Vfs`] called as the kernel would call it.
 //!
 //! What the kernel does before it asks a filesystem is done here: it walks paths and symbolic links, finds the end of
-//! a file to append to, knows which handles read or write, keeps `user.` attributes off symbolic links, and says when
+//! a file to append to, reads and writes by itself the files it is given (passthrough), knows which handles read or write, keeps `user.` attributes off symbolic links, and says when
 //! it has dropped a node. All the rest is the library's own answer.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use nexus::error::{Error, ErrorKind};
 use nexus::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, SetTime, Timestamp};
-use nexus::vfs::{self, HandleId, OpenMode, RenameMode, Seek, StoreOptions, Vfs, XattrMode};
+use nexus::vfs::{self, HandleId, OpenMode, RenameMode, Seek, Serving, StoreOptions, Vfs, XattrMode};
 use rustix::io::Errno;
 
-use super::answer::{Answer, Stat, Value};
+use super::answer::{Answer, Mtime, Stat, Value};
 use super::ops::{Access, Allocate, How, Op, Path, Rename, SLOTS, SetMode, pattern};
-use super::reference::Shape;
+use super::reference::{Shape, is_below};
 use super::run::{Subject, say};
 
 const ROOT_USER: Caller = Caller { uid: 0, gid: 0 };
@@ -24,6 +27,8 @@ type Result<T> = std::result::Result<T, Errno>;
 
 struct Slot {
     handle: HandleId,
+    /// What the kernel reads and writes in place of the library, FUSE passthrough.
+    file: Option<File>,
     node: NodeId,
     access: Access,
     append: bool,
@@ -34,16 +39,26 @@ pub(crate) struct Library {
     /// There but for the moment of a remount.
     vfs: Option<Arc<Vfs>>,
     slots: [Option<Slot>; SLOTS],
+    passthrough: bool,
     // Last, so that the store goes before its directory.
     directory: tempfile::TempDir,
 }
 
 impl Library {
     pub(crate) fn new() -> Self {
+        Self::with(false)
+    }
+
+    /// A store whose user takes over what it may, as a kernel with FUSE passthrough does.
+    pub(crate) fn with_passthrough() -> Self {
+        Self::with(true)
+    }
+
+    fn with(passthrough: bool) -> Self {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for a store");
         Vfs::init(&data_dir(&directory), ROOT_USER, Timestamp::now).expect("an empty store");
         let vfs = open_store(&directory).expect("a new store opens");
-        Self { vfs: Some(vfs), slots: Default::default(), directory }
+        Self { vfs: Some(vfs), slots: Default::default(), passthrough, directory }
     }
 
     fn vfs(&self) -> &Vfs {
@@ -65,9 +80,14 @@ impl Library {
 
     fn parent(&self, path: Path) -> Result<(NodeId, Name<'static>)> {
         let (above, name) = path.rsplit_once('/').unwrap_or((".", path));
-        let above = self.follow(above)?;
-        // The kernel walks each path to its end, and so into the directory, before it looks at the other.
-        if above.kind == Kind::Directory { Ok((above.id, self::name(name))) } else { Err(Errno::NOTDIR) }
+        Ok((self.follow(above)?.id, self::name(name)))
+    }
+
+    /// The same where the kernel looks at both parents before anything else.
+    fn parent_directory(&self, path: Path) -> Result<(NodeId, Name<'static>)> {
+        let (parent, name) = self.parent(path)?;
+        let kind = self.vfs().getattr(parent).map_err(errno)?.kind;
+        if kind == Kind::Directory { Ok((parent, name)) } else { Err(Errno::NOTDIR) }
     }
 
     fn slot(&self, slot: usize) -> Result<&Slot> {
@@ -92,7 +112,7 @@ impl Library {
             write: access.writes(),
             append,
             truncate: how.truncates(),
-            passthrough: false,
+            passthrough: self.passthrough,
         };
         let (node, opened) = match self.walk(path) {
             Ok(_) if how == How::CreateNew => return Err(Errno::EXIST),
@@ -110,7 +130,11 @@ impl Library {
             }
             Err(error) => return Err(error),
         };
-        let before = self.slots[slot].replace(Slot { handle: opened.handle, node, access, append });
+        let file = match opened.serving {
+            Serving::Kernel(file) => Some(reopened(&file, access).map_err(|error| os_errno(&error))?),
+            Serving::Vfs { .. } => None,
+        };
+        let before = self.slots[slot].replace(Slot { handle: opened.handle, file, node, access, append });
         before.map_or(Ok(()), |before| self.release(before))?;
         Ok(Value::Nothing)
     }
@@ -135,10 +159,30 @@ impl Library {
         Ok(Value::Bytes(body))
     }
 
+    fn read(&self, slot: usize, offset: u64, len: usize) -> Answer {
+        let open = self.slot(slot)?;
+        match &open.file {
+            _ if !open.access.reads() => Err(Errno::BADF),
+            None => self.read_at(open.handle, offset, len),
+            Some(file) => {
+                let mut body = vec![0; len];
+                let count = file.read_at(&mut body, offset).map_err(|error| os_errno(&error))?;
+                body.truncate(count);
+                Ok(Value::Bytes(body))
+            }
+        }
+    }
+
     fn write(&self, slot: usize, offset: u64, data: &[u8]) -> Answer {
         let open = self.writable(slot)?;
         if data.is_empty() {
             return Ok(Value::Count(0));
+        }
+        if let Some(file) = &open.file {
+            let end = || file.metadata().map(|metadata| metadata.len());
+            let offset = if open.append { end() } else { Ok(offset) };
+            let written = offset.and_then(|offset| file.write_at(data, offset));
+            return written.map(Value::Count).map_err(|error| os_errno(&error));
         }
         let end = || self.vfs().getattr(open.node).map(|attr| attr.size).map_err(errno);
         let offset = if open.append { end()? } else { offset };
@@ -203,16 +247,31 @@ impl Library {
         Ok(Value::Nothing)
     }
 
+    fn link(&self, from: Path, to: Path) -> Answer {
+        let node = self.walk(from)?.id;
+        let (parent, name) = self.parent_directory(to)?;
+        match nothing(self.vfs().link(node, parent, name)) {
+            // A directory to a name that is taken deserves both; the kernel looks at the name first.
+            Err(Errno::PERM) if self.walk(to).is_ok() => Err(Errno::EXIST),
+            answer => answer,
+        }
+    }
+
     fn rename(&self, from: Path, to: Path, how: Rename) -> Answer {
-        let (from_parent, from_name) = self.parent(from)?;
-        let (to_parent, to_name) = self.parent(to)?;
+        let (from_parent, from_name) = self.parent_directory(from)?;
+        let (to_parent, to_name) = self.parent_directory(to)?;
         let taken = self.walk(to);
         let mode = match how {
             Rename::Replace => RenameMode::Replace,
             Rename::NoReplace => RenameMode::NoReplace,
             Rename::Exchange => RenameMode::Exchange,
         };
-        self.vfs().rename(from_parent, from_name, to_parent, to_name, mode).map_err(errno)?;
+        if let Err(error) = self.vfs().rename(from_parent, from_name, to_parent, to_name, mode) {
+            let error = errno(error);
+            let known = [Errno::NOENT, Errno::EXIST, Errno::NOTDIR, Errno::ISDIR, Errno::NOTEMPTY, Errno::INVAL];
+            let first = if known.contains(&error) { self.first_refusal(from, to, how) } else { None };
+            return Err(first.unwrap_or(error));
+        }
         // Replaced, unless it is still there under this or another name.
         if let Ok(taken) = taken
             && how == Rename::Replace
@@ -221,6 +280,21 @@ impl Library {
             self.dropped(taken.id);
         }
         Ok(Value::Nothing)
+    }
+
+    /// What the kernel says first of a rename that deserves several errors. The library has to refuse it by itself, with
+    /// whichever of them.
+    fn first_refusal(&self, from: Path, to: Path, how: Rename) -> Option<Errno> {
+        let taken = self.walk(to).is_ok();
+        match how {
+            _ if self.walk(from).is_err() => Some(Errno::NOENT),
+            Rename::NoReplace if taken => Some(Errno::EXIST),
+            Rename::Exchange if !taken => Some(Errno::NOENT),
+            _ if is_below(to, from) => Some(Errno::INVAL),
+            Rename::Exchange if is_below(from, to) => Some(Errno::INVAL),
+            _ if is_below(from, to) => Some(Errno::NOTEMPTY),
+            _ => None,
+        }
     }
 
     fn list(&self, path: Path) -> Answer {
@@ -301,10 +375,7 @@ impl Subject for Library {
                 let open = self.slots[slot].take().ok_or(Errno::BADF)?;
                 self.release(open).map(|()| Value::Nothing)
             }
-            Op::Read { slot, offset, len } => match self.slot(slot)? {
-                open if open.access.reads() => self.read_at(open.handle, offset, len),
-                _ => Err(Errno::BADF),
-            },
+            Op::Read { slot, offset, len } => self.read(slot, offset, len),
             Op::Write { slot, offset, len, fill } => self.write(slot, offset, &pattern(fill, len)),
             Op::TruncateOpen { slot, size } => match self.slot(slot)? {
                 open if open.access.writes() => self.truncate(self.vfs().getattr(open.node).map_err(errno)?, size),
@@ -324,11 +395,7 @@ impl Subject for Library {
             Op::Rmdir { path } => self.remove(path, Vfs::rmdir),
             Op::Unlink { path } => self.remove(path, Vfs::unlink),
             Op::Rename { from, to, how } => self.rename(from, to, how),
-            Op::Link { from, to } => {
-                let node = self.walk(from)?.id;
-                let (parent, name) = self.parent(to)?;
-                nothing(self.vfs().link(node, parent, name))
-            }
+            Op::Link { from, to } => self.link(from, to),
             Op::Symlink { target, path } => {
                 let (parent, name) = self.parent(path)?;
                 nothing(self.vfs().symlink(&ROOT_USER, parent, name, target.as_bytes()))
@@ -418,7 +485,7 @@ fn stat(attr: Attr) -> Value {
         gid: attr.gid,
         nlink: attr.nlink.into(),
         size: (shape != Shape::Directory).then_some(attr.size),
-        mtime: Some(attr.mtime.0),
+        mtime: Mtime::Is(attr.mtime.0),
     })
 }
 
@@ -429,6 +496,17 @@ fn shape(kind: Kind) -> Shape {
         Kind::Symlink => Shape::Symlink,
         Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => unreachable!("no run makes a {kind:?}"),
     }
+}
+
+/// The kernel opens the file it is given once more, with the flags of whoever opened the file above it
+/// (fs/fuse/passthrough.c).
+fn reopened(file: &File, access: Access) -> std::io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    File::options().read(access.reads()).write(access.writes()).open(path)
+}
+
+fn os_errno(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 /// The errno of a kind of error, as SEMANTICS tells it; the message goes to the test's output when nobody foresaw it.

@@ -16,6 +16,7 @@ mod answer;
 mod directory;
 mod generate;
 mod library;
+mod mount;
 mod ops;
 mod reference;
 mod run;
@@ -62,12 +63,18 @@ fn plain_directory() {
 
 #[test]
 fn library() {
-    runs("library", Library::new, &[1, 2, 3, 4, 5, 6, 7], 10_000);
+    runs("library", Library::new, &[1, 2, 3, 4], 10_000);
+}
+
+#[test]
+fn library_with_passthrough() {
+    runs("library_with_passthrough", Library::with_passthrough, &[1, 2, 3], 10_000);
 }
 
 /// Runs a pasted list on everything.
 fn again(ops: &[Op]) {
-    for result in [replay(|| Directory::new(Plain::new()), ops), replay(Library::new, ops)] {
+    let plain = replay(|| Directory::new(Plain::new()), ops);
+    for result in [plain, replay(Library::new, ops), replay(Library::with_passthrough, ops)] {
         if let Err(failure) = result {
             panic!("after {} operations: {}", failure.ops, failure.message);
         }

@@ -1,14 +1,14 @@
 //! The reference: what a POSIX filesystem answers, as plainly as it can be written.
 //!
 //! It follows the man pages of Linux and, where two errors apply, the order in which the kernel looks (fs/namei.c,
-//! fs/open.c). The caller is root, so nothing is denied. It keeps no clock: a time is known only when it was set and
-//! nothing has changed it since. It cannot hold sparse giants, because a body is a vector of bytes.
+//! fs/open.c). The caller is root, so nothing is denied. It keeps no clock: a time is what it was set to, or recent. It
+//! cannot hold sparse giants, because a body is a vector of bytes.
 
 use std::collections::BTreeMap;
 
 use rustix::io::Errno;
 
-use super::answer::{Answer, Expected, Stat, Value};
+use super::answer::{Answer, Expected, Mtime, Stat, Value};
 use super::ops::{Access, Allocate, How, Op, Path, Rename, SLOTS, SetMode, intern, pattern};
 
 /// Identifies a node for as long as the model lives.
@@ -35,7 +35,7 @@ struct Node {
     uid: u32,
     gid: u32,
     xattrs: BTreeMap<&'static str, Vec<u8>>,
-    mtime: Option<i64>,
+    mtime: Mtime,
 }
 
 struct Slot {
@@ -84,7 +84,7 @@ impl Reference {
             Op::Readlink { path } => self.readlink(path),
             Op::Chmod { path, mode } => self.change(self.follow(path), |node| node.mode = mode),
             Op::Chown { path, uid, gid } => self.change(self.find(path), |node| (node.uid, node.gid) = (uid, gid)),
-            Op::SetTimes { path, nanos } => self.change(self.find(path), |node| node.mtime = Some(nanos)),
+            Op::SetTimes { path, nanos } => self.change(self.find(path), |node| node.mtime = Mtime::Is(nanos)),
             Op::Stat { path } => self.find(path).map(|node| self.stat(node)),
             Op::List { path } => self.list(path),
             Op::SetXattr { path, key, len, fill, how } => self.set_xattr(path, key, pattern(fill, len), how),
@@ -137,7 +137,7 @@ impl Reference {
 
     fn names_mut(&mut self, node: Number) -> &mut BTreeMap<&'static str, Number> {
         let directory = self.nodes.get_mut(&node).expect("a parent lives");
-        directory.mtime = None;
+        directory.mtime = Mtime::Recent;
         match &mut directory.content {
             Content::Directory(names) => names,
             _ => unreachable!("a parent is a directory"),
@@ -170,7 +170,8 @@ impl Reference {
 
     fn make(&mut self, content: Content, mode: u32) -> Number {
         self.last += 1;
-        self.nodes.insert(self.last, Node { content, mode, uid: 0, gid: 0, xattrs: BTreeMap::new(), mtime: None });
+        self.nodes
+            .insert(self.last, Node { content, mode, uid: 0, gid: 0, xattrs: BTreeMap::new(), mtime: Mtime::Recent });
         self.last
     }
 
@@ -325,10 +326,14 @@ impl Reference {
         }
     }
 
-    /// The body to change, so its time is no longer known.
-    fn body_mut(&mut self, file: Number) -> &mut Vec<u8> {
+    /// The body to change. Whether a call that changed no byte changes the time is left to the filesystem.
+    fn body_mut(&mut self, file: Number, certain: bool) -> &mut Vec<u8> {
         let node = self.nodes.get_mut(&file).expect("open or found");
-        node.mtime = None;
+        match node.mtime {
+            _ if certain => node.mtime = Mtime::Recent,
+            Mtime::Is(_) => node.mtime = Mtime::Unknown,
+            Mtime::Recent | Mtime::Unknown => {}
+        }
         match &mut node.content {
             Content::File(body) => body,
             _ => unreachable!("only regular files are opened"),
@@ -350,7 +355,7 @@ impl Reference {
             Err(error) => return Err(error),
         };
         if how.truncates() {
-            self.body_mut(node).clear();
+            self.resize(node, 0);
         }
         self.slots[slot] = Some(Slot { node, access, append });
         Ok(Value::Nothing)
@@ -379,9 +384,14 @@ impl Reference {
             return; // Not even the size changes, write(2).
         }
         let end = start + data.len();
-        let body = self.body_mut(node);
+        let body = self.body_mut(node, true);
         body.resize(body.len().max(end), 0);
         body[start..end].copy_from_slice(data);
+    }
+
+    fn resize(&mut self, node: Number, size: usize) {
+        let changes = self.body(node).len() != size;
+        self.body_mut(node, changes).resize(size, 0);
     }
 
     fn truncate_open(&mut self, slot: usize, size: u64) -> Answer {
@@ -390,7 +400,7 @@ impl Reference {
             return Err(Errno::INVAL);
         }
         let node = open.node;
-        self.body_mut(node).resize(size as usize, 0);
+        self.resize(node, size as usize);
         Ok(Value::Nothing)
     }
 
@@ -399,7 +409,7 @@ impl Reference {
         if self.shape(node) == Shape::Directory {
             return Err(Errno::ISDIR);
         }
-        self.body_mut(node).resize(size as usize, 0);
+        self.resize(node, size as usize);
         Ok(Value::Nothing)
     }
 
@@ -410,7 +420,7 @@ impl Reference {
         }
         let node = self.writable(slot)?.node;
         let (start, end) = (offset as usize, (offset + len) as usize);
-        let body = self.body_mut(node);
+        let body = self.body_mut(node, false);
         if matches!(how, Allocate::PunchHole | Allocate::ZeroRange | Allocate::ZeroRangeKeepSize) {
             let size = body.len();
             body[start.min(size)..end.min(size)].fill(0);
@@ -529,6 +539,6 @@ impl Reference {
 }
 
 /// Whether `path` leads through the directory `above`.
-fn is_below(path: Path, above: Path) -> bool {
+pub(crate) fn is_below(path: Path, above: Path) -> bool {
     path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
 }

@@ -1,0 +1,9 @@
+//! What Linux programs rely on and pjdfstest does not ask: a table of small scenes, most of them played on a plain directory first.
+
+mod attributes;
+mod bodies;
+mod holes;
+mod identity;
+mod locks;
+mod names;
+mod privileges;

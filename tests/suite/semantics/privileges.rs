@@ -1,0 +1,103 @@
+//! Who may do what: set-user-ID bits that a change clears, and the permission bits as other users meet them.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{Mounted, bytes, run};
+
+const NOBODY: u32 = 65_534;
+
+#[test]
+fn changing_a_file_clears_its_set_id_bits() {
+    // What somebody without privilege does to a file of mode 6777, as a shell command.
+    let table = [
+        ("write", "printf x >> FILE"),
+        ("write at the start", "printf x 1<>FILE"),
+        ("truncate", "truncate -s 3 FILE"),
+        ("open with truncation", ": > FILE"),
+        ("allocate", "fallocate -l 100000 FILE"),
+    ];
+    let mounted = Mounted::with(&["--allow-other", "-o", "suid"]);
+    for place in mounted.places() {
+        for length in [10, 2 << 20] {
+            for (name, command) in table {
+                let file = set_id_file(&place, &format!("{name} {length}"), length);
+                let command = command.replace("FILE", "\"$0\"");
+                run(as_nobody().args(["sh", "-c", &command]).arg(&file)).ok();
+                assert_eq!(mode(&file), 0o777, "{name}, {length} bytes, on {}", place.display());
+            }
+        }
+    }
+    mounted.finish();
+}
+
+#[test]
+fn changing_the_owner_clears_the_set_id_bits() {
+    let mounted = Mounted::with(&["--allow-other", "-o", "suid"]);
+    for place in mounted.places() {
+        let file = set_id_file(&place, "by root", 10);
+        chown(&file, Some(NOBODY), None).unwrap();
+        assert_eq!(mode(&file), 0o777, "{}", place.display());
+        let dir = place.join("dir");
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, Permissions::from_mode(0o6777)).unwrap();
+        chown(&dir, Some(NOBODY), None).unwrap();
+        assert_eq!(mode(&dir), 0o6777, "those of a directory stay, on {}", place.display());
+    }
+    mounted.finish();
+}
+
+#[test]
+fn reading_and_root_leave_the_set_id_bits() {
+    let mounted = Mounted::with(&["--allow-other", "-o", "suid"]);
+    for place in mounted.places() {
+        let file = set_id_file(&place, "file", 10);
+        run(as_nobody().arg("cat").arg(&file)).ok();
+        assert_eq!(mode(&file), 0o6777, "{}", place.display());
+        fs::write(&file, b"by root").unwrap();
+        assert_eq!(mode(&file), 0o6777, "root has CAP_FSETID, on {}", place.display());
+    }
+    mounted.finish();
+}
+
+#[test]
+fn new_files_belong_to_who_makes_them() {
+    let mounted = Mounted::with(&["--allow-other"]);
+    for place in mounted.places() {
+        let dir = place.join("dir");
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, Permissions::from_mode(0o2777)).unwrap();
+        let script = "umask 027; : > \"$0/file\"; mkdir \"$0/sub\"; ln -s x \"$0/link\"; mkfifo \"$0/fifo\"";
+        run(as_nobody().args(["sh", "-c", script]).arg(&dir)).ok();
+        for (name, expected) in [("file", 0o640), ("sub", 0o2750), ("fifo", 0o640)] {
+            let meta = fs::metadata(dir.join(name)).unwrap();
+            assert_eq!(meta.uid(), NOBODY, "{name} on {}", place.display());
+            assert_eq!(meta.gid(), 0, "the group of a set-group-ID directory: {name} on {}", place.display());
+            assert_eq!(meta.mode() & 0o7777, expected, "{name} on {}", place.display());
+        }
+        let secret = place.join("secret");
+        fs::write(&secret, b"").unwrap();
+        fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+        assert_ne!(run(as_nobody().arg("cat").arg(&secret)).code, 0, "{}", place.display());
+    }
+    mounted.finish();
+}
+
+fn set_id_file(place: &Path, name: &str, length: usize) -> PathBuf {
+    let file = place.join(name);
+    fs::write(&file, bytes(1, length)).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o6777)).unwrap();
+    file
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+fn as_nobody() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]).current_dir("/");
+    command
+}
