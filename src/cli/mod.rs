@@ -80,10 +80,35 @@ impl Cli {
 
 /// Sends the log to standard error as `NEXUS_LOG` asks, with time and level.
 pub(crate) fn start_log() {
-    env_logger::Builder::from_env(env_logger::Env::new().filter_or("NEXUS_LOG", "warn"))
+    let inner = env_logger::Builder::from_env(env_logger::Env::new().filter_or("NEXUS_LOG", "warn"))
         .format_timestamp_millis()
         .format_target(false)
-        .init();
+        .build();
+    let level = inner.filter();
+    if log::set_boxed_logger(Box::new(Log(inner))).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// The log without one complaint of fuser that is none.
+struct Log(env_logger::Logger);
+
+impl log::Log for Log {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        // The kernel takes no answer (ENOENT) to a request whose caller was killed or whose mount has ended, fuse(4).
+        let nobody_waits = record.target() == "fuser::reply" && record.args().to_string().ends_with("(os error 2)");
+        if !nobody_waits {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 /// The configuration with what was typed as the explicit argument.
