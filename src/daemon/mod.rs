@@ -42,7 +42,7 @@ pub struct MountRequest {
 
 /// Mounts and serves in this process until the mount has ended and everything is durable.
 ///
-/// SIGTERM, SIGINT and SIGHUP end the mount as [`unmount`] does.
+/// SIGTERM, SIGINT and SIGHUP end the mount as [`unmount()`] does.
 ///
 /// # Errors
 /// `NotFound` when there is no store or no mountpoint, `InUse` when either is taken, what opening the store or mounting

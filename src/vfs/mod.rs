@@ -10,7 +10,7 @@
 //! left alone for a moment.
 //!
 //! # Locks
-//! In this order, each held for microseconds except the first: a file's state ([`live::Live`], held during its own input
+//! In this order, each held for microseconds except the first: a file's state (`live::Live`, held during its own input
 //! and output), the core (all rows), the table of live files. Nothing takes an earlier one while it holds a later one.
 
 mod attrs;

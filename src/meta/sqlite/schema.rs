@@ -1,7 +1,7 @@
 //! The tables, a sentence for every column.
 //!
 //! The format's number is `PRAGMA user_version`. A change of the schema is a new number and a forward migration in
-//! [`open`]; a store of a later number is refused.
+//! `check_format`; a store of a later number is refused.
 
 use rusqlite::Connection;
 
