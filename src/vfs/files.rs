@@ -498,6 +498,11 @@ impl Vfs {
 
     /// Ends one use of a live file. The last one saves what is not in the rows yet, and removes a node without a name.
     pub(super) fn let_go(&self, live: &Live) -> Result<()> {
+        self.let_go_of(live, true)
+    }
+
+    /// The same; `seal` says whether a draft that is left is to be sealed.
+    pub(super) fn let_go_of(&self, live: &Live, seal: bool) -> Result<()> {
         let id = live.id;
         let mut state = live.state.lock();
         let last = self.live.users(id) == 1;
@@ -511,7 +516,8 @@ impl Vfs {
             }
         }
         let mut core = self.lock_core();
-        if last && state.loaded && outcome.is_ok() && !self.read_only {
+        // Also when nothing was loaded: the last name may have gone in between.
+        if last && outcome.is_ok() && !self.read_only {
             outcome = self.finish(&mut core, id, &mut state);
         }
         self.live.release(id);
@@ -525,7 +531,8 @@ impl Vfs {
             state.content = Content::default();
             state.pending = None;
             state.atime = None;
-            if staged {
+            state.changed = false;
+            if staged && seal {
                 self.sealing.push(id);
             }
         }

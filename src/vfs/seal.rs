@@ -122,24 +122,17 @@ impl Vfs {
     fn seal(&self, id: NodeId) -> Result<()> {
         let live = self.live.acquire(id);
         let outcome = self.seal_live(id, &live);
-        // Not `let_go`: what it would do is done, and it would queue the file again. Whoever opened it meanwhile will.
-        let mut state = live.state.lock();
-        if self.live.users(id) == 1 {
-            state.loaded = false;
-            state.content = Content::default();
-        }
-        let opened = self.live.users(id) > 1;
-        self.live.release(id);
-        drop(state);
-        if opened && self.live.users(id) == 0 {
-            self.sealing.push(id);
-        }
-        outcome
+        // Whoever opened the file meanwhile may have closed it again and left to this use, as the last one, to save a new
+        // draft, to note times, or to remove a node without a name. A draft that failed to be sealed waits for the next
+        // close: trying it again at once would go on for ever.
+        let gone = self.let_go_of(&live, outcome.is_ok());
+        outcome.and(gone)
     }
 
     fn seal_live(&self, id: NodeId, live: &super::live::Live) -> Result<()> {
         let (draft, file, generation) = {
             let mut state = live.state.lock();
+            // Without a name it goes when it is let go of.
             if self.lock_core().meta.read().find_node(id)?.is_none_or(|row| row.attr.nlink == 0) {
                 return Ok(());
             }
@@ -156,12 +149,15 @@ impl Vfs {
             return Ok(());
         }
         if size == 0 {
-            return self.seal_empty(id, draft);
+            self.seal_empty(id, draft)?;
+            state.content = Content::Sealed(None);
+            state.sealed_blocks = 0;
+            return Ok(());
         }
         let found = rustix::fs::fstat(&file).map_err(|e| crate::error::Error::io("look at a draft", e.into()))?;
-        self.put_sealed(id, draft, &digest, size, found.st_blocks.cast_unsigned())?;
-        state.loaded = false;
-        state.content = Content::default();
+        let blob = self.put_sealed(id, draft, &digest, size, found.st_blocks.cast_unsigned())?;
+        state.sealed_blocks = blob.blocks;
+        state.content = Content::Sealed(Some(super::body::sealed(&blob)));
         Ok(())
     }
 
@@ -186,7 +182,7 @@ impl Vfs {
 
     /// Gives a draft its digest as name and the node that blob as body, or one reference more on the blob that has the
     /// same bytes already.
-    fn put_sealed(&self, id: NodeId, draft: StagingId, digest: &Digest, size: u64, blocks: u64) -> Result<()> {
+    fn put_sealed(&self, id: NodeId, draft: StagingId, digest: &Digest, size: u64, blocks: u64) -> Result<BlobRow> {
         let mut core = self.lock_core();
         let known = core.meta.read().find_blob(digest)?;
         if let Some(blob) = known.filter(|blob| self.is_intact(blob)) {
@@ -194,7 +190,7 @@ impl Vfs {
                 txn.add_blob_ref(blob.id)?;
                 name_blob(txn, id, draft, &blob)?;
                 side.removals.push(Removal::Staging(draft, None));
-                Ok(())
+                Ok(blob)
             });
         }
         // Nobody removes the file while its digest is among those that arrive.
@@ -217,7 +213,7 @@ impl Vfs {
                 };
                 name_blob(txn, id, draft, &blob)?;
                 side.removals.push(Removal::Staging(draft, Some((blob.id, *digest))));
-                Ok(())
+                Ok(blob)
             })
         });
         core.side.arriving.remove(digest);

@@ -4,4 +4,5 @@
 
 mod cli;
 mod model;
+mod regressions;
 mod vfs;

@@ -1,0 +1,202 @@
+//! Defects that were found, each as the story that showed it. The stories of a race run until it would have been lost.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use nexus::model::{Attr, Caller, Name, NodeId, Timestamp, VPath};
+use nexus::vfs::{HandleId, OpenMode, StoreOptions, Vfs};
+
+const CALLER: Caller = Caller { uid: 1000, gid: 100 };
+const READ: OpenMode = OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false };
+const WRITE: OpenMode = OpenMode { write: true, ..READ };
+const REWRITE: OpenMode = OpenMode { truncate: true, ..WRITE };
+/// How long a race is tried.
+const RACE: Duration = Duration::from_millis(1500);
+/// A body that is staged while it is written.
+const STAGED: usize = 300 * 1024;
+
+/// A clock that moves a second each time it is asked.
+fn ticking() -> Timestamp {
+    static SECONDS: AtomicI64 = AtomicI64::new(1_700_000_000);
+    Timestamp(SECONDS.fetch_add(1, Ordering::Relaxed) * 1_000_000_000)
+}
+
+struct Store {
+    vfs: Arc<Vfs>,
+    directory: tempfile::TempDir,
+}
+
+impl Store {
+    fn new() -> Self {
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let data_dir = directory.path().join("store");
+        Vfs::init(&data_dir, CALLER, ticking).unwrap();
+        let vfs = Vfs::open_store(StoreOptions { data_dir, read_only: false, clock: ticking }).unwrap();
+        Self { vfs, directory }
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    fn attr(&self, path: &str) -> Attr {
+        self.vfs.resolve(&VPath::parse(path.as_bytes()).unwrap()).unwrap()
+    }
+
+    fn create(&self, name: &str) -> (NodeId, HandleId) {
+        let (attr, opened) = self.vfs.create(&CALLER, NodeId::ROOT, named(name), 0o644, WRITE).unwrap();
+        (attr.id, opened.handle)
+    }
+
+    fn open(&self, id: NodeId, mode: OpenMode) -> HandleId {
+        self.vfs.open(&CALLER, id, mode).unwrap().handle
+    }
+
+    fn put(&self, id: NodeId, body: &[u8]) {
+        let handle = self.open(id, REWRITE);
+        assert_eq!(self.vfs.write(handle, 0, body).unwrap(), body.len());
+        self.vfs.release(handle).unwrap();
+    }
+
+    fn make(&self, name: &str, body: &[u8]) -> NodeId {
+        let (id, handle) = self.create(name);
+        assert_eq!(self.vfs.write(handle, 0, body).unwrap(), body.len());
+        self.vfs.release(handle).unwrap();
+        id
+    }
+
+    fn get(&self, id: NodeId) -> Vec<u8> {
+        let handle = self.open(id, READ);
+        let mut body = vec![0; self.vfs.getattr(id).unwrap().size as usize + 1];
+        let length = self.vfs.read(handle, 0, &mut body).unwrap();
+        body.truncate(length);
+        self.vfs.release(handle).unwrap();
+        body
+    }
+
+    /// Nothing is wrong with the store, and nothing is left over in it.
+    fn end(self) {
+        self.vfs.settle().unwrap();
+        let report = self.vfs.check().unwrap();
+        assert!(report.problems.is_empty() && report.residue.is_empty(), "{report:#?}");
+        self.vfs.close().unwrap();
+    }
+}
+
+fn named(name: &str) -> Name<'_> {
+    Name::new(name.as_bytes()).unwrap()
+}
+
+fn body(length: usize, fill: u8) -> Vec<u8> {
+    (0..length).map(|i| (i % 251) as u8 ^ fill).collect()
+}
+
+/// Runs `turn` with its number for a while, and `beside` all the time on another thread.
+fn race(mut turn: impl FnMut(u32), beside: impl Fn() + Sync) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                beside();
+            }
+        });
+        let begun = Instant::now();
+        let raced = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for number in 0.. {
+                turn(number);
+                if begun.elapsed() > RACE {
+                    break;
+                }
+            }
+        }));
+        over.store(true, Ordering::Relaxed);
+        if let Err(panic) = raced {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+/// A file was rewritten, whole and quickly, while its old body was being sealed: the seal, being the last to use the
+/// file, dropped what the writer had left in memory.
+#[test]
+fn a_file_rewritten_while_it_is_sealed_keeps_the_new_body() {
+    let store = Store::new();
+    let id = store.make("a", b"");
+    race(
+        |number| {
+            store.put(id, &body(STAGED, number as u8));
+            std::thread::sleep(Duration::from_micros(u64::from(number % 40) * 25));
+            let small = number.to_string();
+            store.put(id, small.as_bytes());
+            assert_eq!(store.attr("/a").size, small.len() as u64, "turn {number}");
+            assert_eq!(store.get(id), small.as_bytes(), "turn {number}");
+        },
+        || store.vfs.settle().unwrap(),
+    );
+    store.end();
+}
+
+/// The same with an append: the size in the row stayed behind, and the end of the file could not be read.
+#[test]
+fn a_file_appended_to_while_it_is_sealed_shows_its_end() {
+    let store = Store::new();
+    let id = store.make("a", b"");
+    race(
+        |number| {
+            store.put(id, &body(STAGED, number as u8));
+            std::thread::sleep(Duration::from_micros(u64::from(number % 40) * 25));
+            let handle = store.open(id, WRITE);
+            store.vfs.write(handle, STAGED as u64, b"the end").unwrap();
+            let open = store.vfs.getattr(id).unwrap();
+            store.vfs.release(handle).unwrap();
+            let closed = store.vfs.getattr(id).unwrap();
+            assert_eq!((closed.size, closed.mtime), (STAGED as u64 + 7, open.mtime), "turn {number}");
+        },
+        || store.vfs.settle().unwrap(),
+    );
+    store.end();
+}
+
+/// A file was unlinked while it was sealed: its node stayed without a name until the next start.
+#[test]
+fn a_file_unlinked_while_it_is_sealed_goes() {
+    let store = Store::new();
+    race(
+        |number| {
+            store.make("a", &body(STAGED, number as u8));
+            std::thread::sleep(Duration::from_micros(u64::from(number % 40) * 25));
+            store.vfs.unlink(NodeId::ROOT, named("a")).unwrap();
+        },
+        || store.vfs.settle().unwrap(),
+    );
+    store.end();
+}
+
+/// A file was written while another with the same body was being sealed: the writer, who had been alone with the body,
+/// took its file for his own, and his bytes stood in the other file too.
+#[test]
+fn a_body_that_is_shared_just_now_is_not_written_in_place() {
+    let store = Store::new();
+    let before = body(STAGED, 7);
+    let (writing, other) = (store.make("a", b""), store.make("b", b""));
+    let begun = Instant::now();
+    for turn in 0_u64.. {
+        store.put(writing, &before);
+        store.vfs.settle().unwrap();
+        store.put(other, &before);
+        let handle = store.open(writing, WRITE);
+        std::thread::scope(|scope| {
+            scope.spawn(|| store.vfs.settle().unwrap());
+            std::thread::sleep(Duration::from_micros(turn % 100 * 30));
+            store.vfs.write(handle, 3, b"!").unwrap();
+        });
+        store.vfs.release(handle).unwrap();
+        assert!(store.get(other) == before, "turn {turn}");
+        if begun.elapsed() > RACE {
+            break;
+        }
+    }
+    store.end();
+}
