@@ -60,6 +60,8 @@ pub struct Vfs {
     wal: Option<WalFile>,
     /// Operations that are durable.
     durable: AtomicU64,
+    /// Held while the log is synced: whether that has ever failed.
+    sync_failed: Mutex<bool>,
     housekeeper: Arc<Housekeeper>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     closed: AtomicBool,
@@ -231,6 +233,7 @@ impl Vfs {
             clock,
             wal,
             durable: AtomicU64::new(0),
+            sync_failed: Mutex::new(false),
             housekeeper: Arc::default(),
             threads: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -348,11 +351,27 @@ impl Vfs {
         if self.durable.load(Ordering::Acquire) >= committed {
             return Ok(());
         }
-        if let Some(wal) = &self.wal {
-            wal.sync()?;
-            self.durable.fetch_max(committed, Ordering::AcqRel);
+        let Some(wal) = &self.wal else { return Ok(()) };
+        let mut failed = self.sync_failed.lock();
+        if self.durable.load(Ordering::Acquire) >= committed {
+            return Ok(());
         }
+        // The kernel reports a failed write once, and calls the pages clean: a second sync would succeed, and lie.
+        if *failed {
+            return Err(Error::new(ErrorKind::Io, "sync the write-ahead log of the database, which failed before"));
+        }
+        if let Err(e) = wal.sync() {
+            *failed = true;
+            self.core.lock().meta.give_up(&e);
+            return Err(e);
+        }
+        self.durable.fetch_max(committed, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Makes what an earlier process has committed durable: before anything is removed that an older state names.
+    pub(super) fn sync_inherited_log(&self) -> Result<()> {
+        self.wal.as_ref().map_or(Ok(()), WalFile::sync)
     }
 
     /// Makes everything durable, then removes what no row names any more.
@@ -380,6 +399,10 @@ impl Vfs {
                 self.change_in(&mut core, |txn, _| txn.pardon(&digest))
             }
             Removal::Staging(draft, became) => {
+                // The operation that gave it up may have been undone.
+                if core.meta.read().is_draft(draft)? {
+                    return Ok(());
+                }
                 self.staging.remove(draft)?;
                 let Some((blob, digest)) = became else { return Ok(()) };
                 let still = core.meta.read().find_blob(&digest)?.is_some_and(|row| row.id == blob);
@@ -411,7 +434,14 @@ impl Vfs {
 
     /// One turn of the thread that commits; `tidy` says that it is time for what needs not be done each time.
     fn keep_house(&self, tidy: bool, checkpointer: &mut Checkpointer) -> Result<()> {
-        self.core.lock().meta.commit()?;
+        {
+            let mut core = self.core.lock();
+            // Said in the log when it happened.
+            if core.meta.is_broken() {
+                return Ok(());
+            }
+            core.meta.commit()?;
+        }
         if !tidy {
             return Ok(());
         }
