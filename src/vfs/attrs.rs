@@ -39,6 +39,10 @@ impl Vfs {
         }
         let live = self.live.get(id);
         let mut state = live.as_ref().map(|live| live.state.lock());
+        if let Some(state) = state.as_deref_mut() {
+            // Setting the time of the file would hide them.
+            self.notice_kernel_writes(state)?;
+        }
         let now = self.now();
         let (row, now_live) = self.change(|txn, _| {
             if let Some(state) = state.as_deref_mut() {

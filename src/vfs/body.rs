@@ -287,7 +287,7 @@ impl Vfs {
                 size,
                 blocks: blocks_of(size),
                 mtime: if state.pending.is_some() { pending.mtime } else { row.attr.mtime },
-                ctime: if state.pending.is_some() { pending.ctime } else { row.attr.ctime },
+                ctime: if state.pending.is_some() { pending.ctime.max(row.attr.ctime) } else { row.attr.ctime },
                 new_version: false,
                 body,
             };

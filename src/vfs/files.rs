@@ -159,7 +159,7 @@ impl Vfs {
         read_file(&staged, offset, into)
     }
 
-    /// Writes at an offset, pwrite(2); a gap before it reads as zeros. For a handle in append mode the caller gives the
+    /// Writes at an offset, pwrite(2); a gap before it reads as zeros. Fewer bytes than given when the disk takes no more. For a handle in append mode the caller gives the
     /// end of the file as offset, as the kernel does.
     ///
     /// # Errors
@@ -177,6 +177,7 @@ impl Vfs {
         let mut state = file.live.state.lock();
         self.make_draft(file.live.id, &mut state, end)?;
         let now = self.now();
+        let mut written = data.len();
         match &mut state.content {
             Content::Memory { bytes, saved } => {
                 let (from, to) = (memory_offset(offset)?, memory_offset(end)?);
@@ -188,12 +189,12 @@ impl Vfs {
                 *saved = false;
             }
             Content::Staged { file, .. } => {
-                file.write_all_at(data, offset).map_err(|e| Error::io("write a draft", e))?;
+                written = write_file(file, offset, data)?;
             }
             Content::Sealed(_) => return Err(Error::new(ErrorKind::Io, "write a sealed body")),
         }
         state.touch(now);
-        Ok(data.len())
+        Ok(written)
     }
 
     /// Sets the size of a file by its number, truncate(2).
@@ -390,8 +391,12 @@ impl Vfs {
             if got == 0 {
                 break;
             }
-            self.write(to, to_offset + done, &piece[..got])?;
-            done += got as u64;
+            match self.write(to, to_offset + done, &piece[..got]) {
+                Ok(written) => done += written as u64,
+                // What is there is told: the caller has to know of it.
+                Err(_) if done > 0 => break,
+                Err(e) => return Err(e),
+            }
         }
         Ok(done)
     }
@@ -471,15 +476,16 @@ impl Vfs {
     /// Closes a handle. With the last one of a file its draft is sealed, or handed to be sealed.
     ///
     /// # Errors
-    /// `BadHandle`; what saving the draft reports, and then the draft is lost: fsync first where that matters.
+    /// `BadHandle`; what saving the draft reports. The draft is then kept, and saved as soon as that succeeds.
     pub fn release(&self, handle: HandleId) -> Result<()> {
         let Handle::File(file) = self.handles.remove(handle)? else {
             return Ok(());
         };
+        let mut noticed = Ok(());
         {
             let mut state = file.live.state.lock();
             if file.kernel {
-                self.notice_kernel_writes(&mut state)?;
+                noticed = self.notice_kernel_writes(&mut state);
                 state.kernel_handles -= 1;
                 state.kernel_writers -= u32::from(file.write);
                 if state.kernel_handles == 0 {
@@ -493,16 +499,17 @@ impl Vfs {
                 state.vfs_handles -= 1;
             }
         }
-        self.let_go(&file.live)
+        self.let_go(&file.live).and(noticed)
     }
 
-    /// Ends one use of a live file. The last one saves what is not in the rows yet, and removes a node without a name.
-    pub(super) fn let_go(&self, live: &Live) -> Result<()> {
+    /// Ends one use of a live file. The last one saves what is not in the rows yet, and removes a node without a name. If
+    /// saving fails the use goes on, so that nothing is lost, and ends when [`Vfs::save_kept`] succeeds.
+    pub(super) fn let_go(&self, live: &Arc<Live>) -> Result<()> {
         self.let_go_of(live, true)
     }
 
     /// The same; `seal` says whether a draft that is left is to be sealed.
-    pub(super) fn let_go_of(&self, live: &Live, seal: bool) -> Result<()> {
+    pub(super) fn let_go_of(&self, live: &Arc<Live>, seal: bool) -> Result<()> {
         let id = live.id;
         let mut state = live.state.lock();
         let last = self.live.users(id) == 1;
@@ -510,7 +517,9 @@ impl Vfs {
         if last && state.loaded {
             // Into a staging file before the core is locked; small drafts follow under its lock.
             if let Content::Memory { bytes, .. } = &state.content {
-                if bytes.len() > crate::model::SMALL_BODY_BYTES_MAX {
+                let large = bytes.len() > crate::model::SMALL_BODY_BYTES_MAX;
+                let row = self.lock_core().meta.read().find_node(id);
+                if large && !matches!(row, Ok(Some(row)) if row.attr.nlink == 0) {
                     outcome = self.save_memory(id, &mut state);
                 }
             }
@@ -519,6 +528,10 @@ impl Vfs {
         // Also when nothing was loaded: the last name may have gone in between.
         if last && outcome.is_ok() && !self.read_only {
             outcome = self.finish(&mut core, id, &mut state);
+        }
+        if outcome.is_err() && matches!(state.content, Content::Memory { saved: false, .. }) {
+            self.kept.lock().push(Arc::clone(live));
+            return outcome;
         }
         self.live.release(id);
         drop(core);
@@ -537,6 +550,12 @@ impl Vfs {
             }
         }
         outcome
+    }
+
+    /// Tries again to save the drafts that could not be saved when their files were closed.
+    pub(super) fn save_kept(&self) -> Result<()> {
+        let kept = std::mem::take(&mut *self.kept.lock());
+        kept.iter().map(|live| self.let_go(live)).fold(Ok(()), Result::and)
     }
 
     /// Brings the rows of a file up to date when nobody has it open any more.
@@ -606,8 +625,37 @@ impl Vfs {
                 }
             }
         }
-        Ok(())
+        if !all || self.read_only {
+            return Ok(());
+        }
+        // And those that are closed and wait to be sealed.
+        let drafts = self.lock_core().meta.read().drafts()?;
+        for row in drafts {
+            let BodyRow::Draft(draft) = row.body else { continue };
+            match self.staging.open(draft) {
+                Ok(file) => file.sync_data().map_err(|e| Error::io("sync a draft", e))?,
+                // Sealed in the meantime, which includes syncing.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.staging.sync()
     }
+}
+
+/// Writes as much as the disk takes; an error only when that is nothing.
+fn write_file(file: &std::fs::File, offset: u64, data: &[u8]) -> Result<usize> {
+    let mut done = 0;
+    while done < data.len() {
+        match file.write_at(&data[done..], offset + done as u64) {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) if done > 0 => break,
+            Ok(written) if written > 0 => done += written,
+            Ok(_) => return Err(Error::new(ErrorKind::Io, "write a draft")),
+            Err(e) => return Err(Error::io("write a draft", e)),
+        }
+    }
+    Ok(done)
 }
 
 fn memory_offset(offset: u64) -> Result<usize> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::live::{BlobReader, HandleTable, LiveTable};
+use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::seal::SealQueue;
 use super::space::Space;
 use crate::cas::{BlobStore, Staging};
@@ -51,6 +51,8 @@ pub struct Vfs {
     pub(super) staging: Staging,
     pub(super) space: Space,
     pub(super) sealing: Arc<SealQueue>,
+    /// Files that nobody has open and whose draft could not be saved yet; each counts as a use.
+    pub(super) kept: Mutex<Vec<Arc<Live>>>,
     /// Nodes of which the kernel may have cached pages that are out of date, because it wrote behind them itself.
     pub(super) stale_pages: Mutex<HashSet<NodeId>>,
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
@@ -226,6 +228,7 @@ impl Vfs {
             staging: Staging::new(&data_dir),
             space: Space::new(&data_dir),
             sealing: Arc::default(),
+            kept: Mutex::default(),
             stale_pages: Mutex::default(),
             readers: Mutex::default(),
             data_dir,
@@ -269,7 +272,9 @@ impl Vfs {
         let ended = if self.read_only {
             Ok(())
         } else {
-            settled.and_then(|()| self.barrier()).and_then(|()| self.core.lock().meta.checkpoint_all())
+            // What was acknowledged is committed even if a draft could not be sealed.
+            let durable = self.barrier().and_then(|()| self.core.lock().meta.checkpoint_all());
+            settled.and(durable)
         };
         self.core.lock().meta.close();
         self.lock.lock().take();
@@ -296,8 +301,9 @@ impl Vfs {
     /// # Errors
     /// What the disk or the database report.
     pub fn settle(&self) -> Result<()> {
+        let kept = self.save_kept();
         self.seal_all()?;
-        self.barrier()
+        self.barrier().and(kept)
     }
 
     /// The time, from the clock the store was opened with.
@@ -444,6 +450,9 @@ impl Vfs {
         }
         if !tidy {
             return Ok(());
+        }
+        if let Err(e) = self.save_kept() {
+            log::warn!("a file that was closed is not saved yet, trying again: {e}");
         }
         self.save_drafts(false)?;
         let pending = !self.core.lock().side.removals.is_empty();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use nexus::model::{Attr, Caller, Name, NodeId, Timestamp, VPath};
-use nexus::vfs::{HandleId, OpenMode, StoreOptions, Vfs};
+use nexus::model::{Attr, AttrChange, Caller, Name, NodeId, SetTime, Timestamp, VPath};
+use nexus::vfs::{HandleId, OpenMode, RenameMode, Serving, StoreOptions, Vfs};
 
 const CALLER: Caller = Caller { uid: 1000, gid: 100 };
 const READ: OpenMode = OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false };
@@ -198,5 +198,72 @@ fn a_body_that_is_shared_just_now_is_not_written_in_place() {
             break;
         }
     }
+    store.end();
+}
+
+/// The disk had no room, or the process no descriptor, when a file was closed: the draft was dropped, and since nobody
+/// is told of what fails after close(2), silently.
+#[test]
+fn a_draft_that_cannot_be_saved_at_close_is_kept_and_saved_later() {
+    let store = Store::new();
+    let written = body(100 * 1024, 3);
+    let (id, handle) = store.create("a");
+    store.vfs.write(handle, 0, &written).unwrap();
+    let (staging, away) = (store.data_dir().join("staging"), store.data_dir().join("away"));
+    std::fs::rename(&staging, &away).unwrap();
+    assert!(store.vfs.release(handle).is_err());
+    assert!(store.get(id) == written, "what cannot be saved can be read");
+    let again = store.open(id, READ);
+    assert!(store.vfs.fsync(again).is_err(), "fsync tells");
+    store.vfs.release(again).ok();
+    assert!(store.vfs.settle().is_err());
+    std::fs::rename(&away, &staging).unwrap();
+    store.vfs.settle().unwrap();
+    assert!(store.get(id) == written);
+    store.end();
+}
+
+/// The change time went back from that of a rename to that of the write before it, when the draft left the memory.
+#[test]
+fn a_change_time_does_not_go_back_when_a_draft_is_staged() {
+    let store = Store::new();
+    let (id, handle) = store.create("a");
+    store.vfs.write(handle, 0, b"small").unwrap();
+    store.vfs.rename(NodeId::ROOT, named("a"), NodeId::ROOT, named("b"), RenameMode::Replace).unwrap();
+    let renamed = store.vfs.getattr(id).unwrap();
+    // Saving the draft is all that happens.
+    store.vfs.write(handle, 0, &body(100 * 1024, 1)).unwrap();
+    store.vfs.rename(NodeId::ROOT, named("b"), NodeId::ROOT, named("c"), RenameMode::Replace).unwrap();
+    let renamed = Timestamp(renamed.ctime.0.max(store.vfs.getattr(id).unwrap().ctime.0));
+    store.vfs.fsync(handle).unwrap();
+    assert!(store.vfs.getattr(id).unwrap().ctime >= renamed);
+    store.vfs.release(handle).unwrap();
+    store.end();
+}
+
+/// A program wrote through the kernel and set the time of the file, as cp -p does: the write was not counted.
+#[test]
+fn a_write_by_the_kernel_counts_though_a_time_is_set_after_it() {
+    let store = Store::new();
+    let id = store.make("a", &body(STAGED, 1));
+    store.vfs.settle().unwrap();
+    let version = |store: &Store| store.vfs.getxattr(id, b"user.nexus.version").unwrap();
+    let before = version(&store);
+    let reader = store.vfs.open(&CALLER, id, OpenMode { passthrough: true, ..READ }).unwrap();
+    let writer = store.vfs.open(&CALLER, id, OpenMode { passthrough: true, ..WRITE }).unwrap();
+    let Serving::Kernel(_) = writer.serving else { panic!("the kernel serves it already") };
+    // The kernel opens the file again, for writing.
+    let staged = std::fs::read_dir(store.data_dir().join("staging")).unwrap().next().unwrap().unwrap().path();
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(staged)
+        .and_then(|mut f| std::io::Write::write_all(&mut f, b"!"))
+        .unwrap();
+    let change = AttrChange { mtime: Some(SetTime::At(Timestamp(5))), ..AttrChange::default() };
+    store.vfs.setattr(&CALLER, id, &change).unwrap();
+    store.vfs.release(writer.handle).unwrap();
+    store.vfs.release(reader.handle).unwrap();
+    assert_eq!(store.vfs.getattr(id).unwrap().mtime, Timestamp(5));
+    assert_ne!(version(&store), before);
     store.end();
 }
