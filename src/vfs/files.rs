@@ -46,7 +46,7 @@ impl Vfs {
             state.changed = true;
             state.vfs_handles += 1;
         }
-        let file = FileHandle { live, write: open.write, kernel: false };
+        let file = FileHandle { live, write: open.write, kernel: false, dropped_pages: false };
         let handle = self.handles.insert(Handle::File(Arc::new(file)));
         Ok((row.attr, Opened { handle, serving: Serving::Vfs { keep_cache: true } }))
     }
@@ -66,7 +66,8 @@ impl Vfs {
         };
         match opened {
             Ok((serving, kernel)) => {
-                let file = FileHandle { live, write: open.write, kernel };
+                let dropped_pages = matches!(serving, Serving::Vfs { keep_cache: false });
+                let file = FileHandle { live, write: open.write, kernel, dropped_pages };
                 Ok(Opened { handle: self.handles.insert(Handle::File(Arc::new(file))), serving })
             }
             Err(e) => {
@@ -88,7 +89,9 @@ impl Vfs {
             || (open.passthrough && !open.write && state.vfs_handles == 0 && self.is_kernels(live.id, state)?);
         if !kernel {
             state.vfs_handles += 1;
-            let keep_cache = !self.stale_pages.lock().remove(&live.id);
+            // Forgotten when such a handle is closed: until then the kernel may not have got to dropping them, and another
+            // open must not tell it to keep them.
+            let keep_cache = !self.stale_pages.lock().contains(&live.id);
             return Ok((Serving::Vfs { keep_cache }, false));
         }
         if open.write {
@@ -497,6 +500,9 @@ impl Vfs {
                 }
             } else {
                 state.vfs_handles -= 1;
+                if file.dropped_pages {
+                    self.stale_pages.lock().remove(&file.live.id);
+                }
             }
         }
         self.let_go(&file.live).and(noticed)

@@ -144,6 +144,8 @@ pub(super) struct FileHandle {
     pub(super) live: Arc<Live>,
     pub(super) write: bool,
     pub(super) kernel: bool,
+    /// The kernel was told to drop its pages when it got this handle.
+    pub(super) dropped_pages: bool,
 }
 
 /// What a handle stands for.

@@ -267,3 +267,28 @@ fn a_write_by_the_kernel_counts_though_a_time_is_set_after_it() {
     assert_ne!(version(&store), before);
     store.end();
 }
+
+/// Two opens at once, after the kernel had written behind its own cache: only the first was told to drop the stale pages,
+/// and the second could read them before the first had got to it.
+#[test]
+fn every_open_drops_stale_pages_until_one_of_them_surely_has() {
+    let store = Store::new();
+    let id = store.make("a", &body(STAGED, 1));
+    store.vfs.settle().unwrap();
+    let keeps = |mode| {
+        let opened = store.vfs.open(&CALLER, id, mode).unwrap();
+        (opened.handle, matches!(opened.serving, Serving::Vfs { keep_cache: true }))
+    };
+    let (reader, _) = keeps(OpenMode { passthrough: true, ..READ });
+    let (writer, _) = keeps(OpenMode { passthrough: true, ..WRITE });
+    store.vfs.release(writer).unwrap();
+    store.vfs.release(reader).unwrap();
+    let ((first, first_keeps), (second, second_keeps)) = (keeps(READ), keeps(READ));
+    assert!(!first_keeps && !second_keeps);
+    store.vfs.release(first).unwrap();
+    let (third, third_keeps) = keeps(READ);
+    assert!(third_keeps);
+    store.vfs.release(second).unwrap();
+    store.vfs.release(third).unwrap();
+    store.end();
+}
