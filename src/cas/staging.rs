@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 use crate::meta::StagingId;
 use crate::model::Digest;
 
+/// Chooses the signal of a lease, fcntl(2); include/uapi/asm-generic/fcntl.h. The crate libc does not have it.
+const F_SETSIG: libc::c_int = 10;
+
 /// The staging files of a store.
 #[derive(Debug)]
 pub struct Staging {
@@ -97,13 +100,16 @@ impl Staging {
     /// What open(2) and fcntl(2) report.
     pub fn open_for_sealing(&self, id: StagingId) -> Result<Option<File>> {
         let file = File::open(self.path(id)).map_err(|e| Error::io(format!("open staging file {}", id.0), e))?;
-        let lease = |kind: libc::c_int| {
-            // SAFETY: F_SETLEASE takes an integer and touches no memory of ours; the descriptor is open.
-            let outcome = unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), libc::F_SETLEASE, kind) };
+        let control = |command: libc::c_int, argument: libc::c_int| {
+            // SAFETY: these commands take an integer and touch no memory of ours; the descriptor is open.
+            let outcome = unsafe { libc::fcntl(std::os::fd::AsRawFd::as_raw_fd(&file), command, argument) };
             if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
         };
-        match lease(libc::F_RDLCK) {
-            Ok(()) => lease(libc::F_UNLCK).map_err(|e| Error::io("give back a lease", e))?,
+        // Who opens the file between the two calls waits for the second, and the process gets a signal: one that nobody
+        // heeds instead of SIGIO, which would end it.
+        control(F_SETSIG, libc::SIGURG).map_err(|e| Error::io("choose the signal of a lease", e))?;
+        match control(libc::F_SETLEASE, libc::F_RDLCK) {
+            Ok(()) => control(libc::F_SETLEASE, libc::F_UNLCK).map_err(|e| Error::io("give back a lease", e))?,
             Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => return Ok(None),
             Err(_) => {}
         }

@@ -34,6 +34,7 @@ const THREADS_DEFAULT_MAX: usize = 8;
 pub(super) fn serve(plan: &Plan, ready: impl FnOnce() -> Result<()>) -> Result<()> {
     // What this process creates on the disk below holds everybody's data, and is nobody else's business.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    allow_open_files();
     // Before anything is there that a signal could leave half done.
     let signals = StopSignals::register()?;
     let vfs = open(plan)?;
@@ -49,6 +50,16 @@ pub(super) fn serve(plan: &Plan, ready: impl FnOnce() -> Result<()>) -> Result<(
     // Not before: with the last reference goes the lock, and the record belongs to its holder.
     drop(vfs);
     ended
+}
+
+/// Raises the limit of open files as far as it goes: each big file that somebody has open takes a descriptor.
+fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    if let Err(e) = raised {
+        log::warn!("raising the limit of open files from {:?}: {e}", limit.current);
+    }
 }
 
 fn open(plan: &Plan) -> Result<Arc<Vfs>> {

@@ -1,6 +1,8 @@
 //! Attributes: stat, chmod, chown, truncate, utimens, statfs.
 
-use super::live::{Content, LiveState};
+use std::sync::Arc;
+
+use super::live::{Content, Live, LiveState};
 use super::store::Vfs;
 use super::types::StatFs;
 use crate::error::{Error, ErrorKind, Result};
@@ -13,17 +15,17 @@ impl Vfs {
     /// # Errors
     /// `NotFound`.
     pub fn getattr(&self, id: NodeId) -> Result<Attr> {
-        let row = {
+        let (row, live) = {
             let core = self.lock_core();
             match core.meta.read().find_node(id)? {
-                Some(row) => row,
+                Some(row) => (row, self.live.get(id)),
                 None => {
                     let tomb = core.side.tombs.get(&id).copied();
                     return tomb.ok_or_else(|| Error::new(ErrorKind::NotFound, "find a node"));
                 }
             }
         };
-        self.with_live(row)
+        self.with_live(row, live)
     }
 
     /// Changes attributes, those that are given; the change of the size comes first.
@@ -37,8 +39,12 @@ impl Vfs {
         }
         let live = self.live.get(id);
         let mut state = live.as_ref().map(|live| live.state.lock());
+        if let Some(state) = state.as_deref_mut() {
+            // Setting the time of the file would hide them.
+            self.notice_kernel_writes(state)?;
+        }
         let now = self.now();
-        let row = self.change(|txn, _| {
+        let (row, now_live) = self.change(|txn, _| {
             if let Some(state) = state.as_deref_mut() {
                 self.flush_times(txn, id, state)?;
             }
@@ -46,7 +52,7 @@ impl Vfs {
             let attr = &mut row.attr;
             apply(attr, change, now);
             txn.update_attr(attr)?;
-            Ok(row)
+            Ok((row, self.live.get(id)))
         })?;
         if let Some(state) = state.as_deref_mut() {
             state.atime_due = true;
@@ -57,7 +63,7 @@ impl Vfs {
             }
         }
         drop(state);
-        self.with_live(row)
+        self.with_live(row, now_live)
     }
 
     /// The room on the disk of the store; nodes are limited by it alone.
@@ -77,21 +83,24 @@ impl Vfs {
         })
     }
 
-    /// The attributes of a row, with what a live file knows beyond it.
-    pub(super) fn with_live(&self, row: NodeRow) -> Result<Attr> {
+    /// The attributes of a row, with what a live file knows beyond it. `live` was looked up under the hold of the lock
+    /// under which the row was read: a file that is closed in between would be missed otherwise, and its old size told,
+    /// which the kernel believes for a long time.
+    pub(super) fn with_live(&self, row: NodeRow, live: Option<Arc<Live>>) -> Result<Attr> {
         if row.attr.kind != Kind::File {
             return Ok(row.attr);
         }
-        let Some(live) = self.live.get(row.attr.id) else { return Ok(row.attr) };
+        let Some(live) = live else { return Ok(row.attr) };
         let mut state = live.state.lock();
-        if !state.loaded {
-            return Ok(row.attr);
+        if state.loaded {
+            self.notice_kernel_writes(&mut state)?;
         }
-        self.notice_kernel_writes(&mut state)?;
         // Read again under the file's lock: times may have moved from its state into the row in between.
         let again = self.lock_core().meta.read().find_node(row.attr.id)?;
         let mut attr = again.ok_or_else(|| Error::new(ErrorKind::NotFound, "find a node"))?.attr;
-        overlay(&mut attr, &state)?;
+        if state.loaded {
+            overlay(&mut attr, &state)?;
+        }
         Ok(attr)
     }
 }

@@ -41,6 +41,7 @@ impl LiveState {
         if let Content::Staged { file, .. } = &self.content {
             file.set_modified(mtime.into()).map_err(|e| Error::io("set the time of a staging file", e))?;
             self.kernel_seen = Some(look(file)?);
+            self.file_time_set = true;
         }
         Ok(())
     }
@@ -287,7 +288,7 @@ impl Vfs {
                 size,
                 blocks: blocks_of(size),
                 mtime: if state.pending.is_some() { pending.mtime } else { row.attr.mtime },
-                ctime: if state.pending.is_some() { pending.ctime } else { row.attr.ctime },
+                ctime: if state.pending.is_some() { pending.ctime.max(row.attr.ctime) } else { row.attr.ctime },
                 new_version: false,
                 body,
             };
@@ -306,18 +307,16 @@ impl Vfs {
         let reader = self.reader(body)?;
         let body = body.clone();
         let sole = self.lock_core().meta.read().blob(body.blob)?.refs == 1;
-        let file = match (&reader, sole) {
-            (Reader::File(_), true) => {
-                state.kernel_blob = None;
-                self.take_back(id, state, &body)?
-            }
-            (Reader::File(reader), false) if state.kernel_handles > 0 => {
-                let taken = self.leave_shared(id, state, &body, reader)?;
-                state.kernel_blob = None;
-                taken
-            }
-            (reader, _) => self.copy_out_of_blob(id, state, &body, reader)?,
+        let taken = match &reader {
+            Reader::File(_) if sole => self.take_back(id, state, &body)?,
+            _ => None,
         };
+        let file = match (taken, &reader) {
+            (Some(taken), _) => taken,
+            (None, Reader::File(reader)) if state.kernel_handles > 0 => self.leave_shared(id, state, &body, reader)?,
+            (None, reader) => self.copy_out_of_blob(id, state, &body, reader)?,
+        };
+        state.kernel_blob = None;
         if state.kernel_handles > 0 {
             state.kernel_seen = Some(look(&file)?);
         }
@@ -326,29 +325,55 @@ impl Vfs {
     }
 
     /// Makes the file of a blob with one reference a staging file. The blob's row is durably gone when this returns.
-    fn take_back(&self, id: NodeId, state: &LiveState, body: &SealedBody) -> Result<File> {
-        let (draft, file) = self.staging.take_back(&self.blobs, &body.digest)?;
-        self.staging.sync()?;
-        let taken = self.name_draft(id, state, draft, body);
-        if taken.is_err() {
+    /// `None` when somebody else has come to share the blob, or is about to.
+    fn take_back(&self, id: NodeId, state: &LiveState, body: &SealedBody) -> Result<Option<File>> {
+        let (draft, file) = self.link_file(state, body)?;
+        // Before the row goes: whoever refers to the digest after that finds another file.
+        self.readers.lock().remove(&body.digest);
+        let taken = self.staging.sync().and_then(|()| self.name_draft(id, state, draft, body, true));
+        if !matches!(taken, Ok(true)) {
             self.staging.remove(draft)?;
         }
-        taken?;
-        self.readers.lock().remove(&body.digest);
+        if !taken? {
+            return Ok(None);
+        }
         self.make_durable()?;
-        Ok(file)
+        Ok(Some(file))
     }
 
-    /// Makes the row name `draft`, which holds the bytes of `body`, and gives the blob up.
+    /// Gives the file of a blob a name in staging too.
+    pub(super) fn link_file(&self, state: &LiveState, body: &SealedBody) -> Result<(crate::meta::StagingId, File)> {
+        let (draft, file) = self.staging.take_back(&self.blobs, &body.digest)?;
+        // A damaged body that was healed, or a departure cut short, has put another file there than the kernel has open.
+        let other = match &state.kernel_file {
+            Some(served) => crate::cas::stamp(served)?.inode != crate::cas::stamp(&file)?.inode,
+            None => false,
+        };
+        if other {
+            self.staging.remove(draft)?;
+            return Err(Error::new(
+                ErrorKind::Io,
+                "write a body of which the kernel has another file open; close it first",
+            ));
+        }
+        Ok((draft, file))
+    }
+
+    /// Makes the row name `draft`, which holds the bytes of `body`, and gives the blob up. With `alone` only if nobody
+    /// else refers to it and nobody puts the same bytes just now; whether that was so.
     pub(super) fn name_draft(
         &self,
         id: NodeId,
         state: &LiveState,
         draft: crate::meta::StagingId,
         body: &SealedBody,
-    ) -> Result<()> {
+        alone: bool,
+    ) -> Result<bool> {
         let kernel_blob = state.kernel_blob;
         self.change(|txn, side| {
+            if alone && (txn.blob(body.blob)?.refs > 1 || side.arriving.contains(&body.digest)) {
+                return Ok(false);
+            }
             let row = txn.node(id)?;
             let change = BodyChange {
                 size: body.size,
@@ -363,7 +388,8 @@ impl Vfs {
             if side.kernel_served.get(&served) == Some(&id) {
                 side.kernel_served.remove(&served);
             }
-            side.drop_body(txn, row.body)
+            side.drop_body(txn, row.body)?;
+            Ok(true)
         })
     }
 
@@ -378,7 +404,7 @@ impl Vfs {
         let named = copied
             .and_then(|()| file.sync_data().map_err(|e| Error::io("sync a copy", e)))
             .and_then(|()| self.staging.sync())
-            .and_then(|()| self.name_draft(id, state, draft, body));
+            .and_then(|()| self.name_draft(id, state, draft, body, false));
         if let Err(e) = named {
             self.staging.remove(draft)?;
             return Err(e);

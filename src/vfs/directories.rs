@@ -132,12 +132,16 @@ impl Vfs {
             let found = self.lock_core().meta.read().children(id, after, BATCH)?;
             return Ok(found.into_iter().map(|entry| (entry.name, entry.node, entry.kind, None)).collect());
         }
-        let found = self.lock_core().meta.read().children_with_nodes(id, after, BATCH)?;
+        let found: Vec<_> = {
+            let core = self.lock_core();
+            let found = core.meta.read().children_with_nodes(id, after, BATCH)?;
+            found.into_iter().map(|(name, row)| (name, row, self.live.get(row.attr.id))).collect()
+        };
         found
             .into_iter()
-            .map(|(name, row)| {
+            .map(|(name, row, live)| {
                 // A live file that ends in between is listed as its row was.
-                let attr = self.with_live(row).unwrap_or(row.attr);
+                let attr = self.with_live(row, live).unwrap_or(row.attr);
                 Ok((name, attr.id, attr.kind, Some(attr)))
             })
             .collect()

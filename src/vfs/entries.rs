@@ -79,7 +79,7 @@ impl Vfs {
     pub fn link(&self, id: NodeId, new_parent: NodeId, new_name: Name<'_>) -> Result<Attr> {
         self.space.take(0)?;
         let now = self.now();
-        let row = self.change(|txn, _| {
+        let (row, live) = self.change(|txn, _| {
             vacant(txn, new_parent, new_name)?;
             let mut row = txn.node(id)?;
             if row.attr.kind == Kind::Directory {
@@ -96,9 +96,9 @@ impl Vfs {
             txn.touch_directory(new_parent, now, 0)?;
             row.attr.nlink += 1;
             row.attr.ctime = now;
-            Ok(row)
+            Ok((row, self.live.get(id)))
         })?;
-        self.with_live(row)
+        self.with_live(row, live)
     }
 
     /// Removes a name that is no directory, unlink(2). The node goes with its last name, when nobody has it open.

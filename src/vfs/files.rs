@@ -46,7 +46,7 @@ impl Vfs {
             state.changed = true;
             state.vfs_handles += 1;
         }
-        let file = FileHandle { live, write: open.write, kernel: false };
+        let file = FileHandle { live, write: open.write, kernel: false, dropped_pages: false };
         let handle = self.handles.insert(Handle::File(Arc::new(file)));
         Ok((row.attr, Opened { handle, serving: Serving::Vfs { keep_cache: true } }))
     }
@@ -66,7 +66,8 @@ impl Vfs {
         };
         match opened {
             Ok((serving, kernel)) => {
-                let file = FileHandle { live, write: open.write, kernel };
+                let dropped_pages = matches!(serving, Serving::Vfs { keep_cache: false });
+                let file = FileHandle { live, write: open.write, kernel, dropped_pages };
                 Ok(Opened { handle: self.handles.insert(Handle::File(Arc::new(file))), serving })
             }
             Err(e) => {
@@ -88,9 +89,11 @@ impl Vfs {
             || (open.passthrough && !open.write && state.vfs_handles == 0 && self.is_kernels(live.id, state)?);
         if !kernel {
             state.vfs_handles += 1;
+            // Forgotten when such a handle is closed: until then the kernel may not have got to dropping them, and another
+            // open must not tell it to keep them.
+            let stale = self.stale_pages.lock().contains(&live.id);
             // Reads that the kernel answers from its pages are not seen here: when the next one is to be noted, as relatime
             // wants it after each change, the pages go.
-            let stale = self.stale_pages.lock().remove(&live.id);
             let keep_cache = !stale && (!open.read || !state.atime_due);
             return Ok((Serving::Vfs { keep_cache }, false));
         }
@@ -162,7 +165,7 @@ impl Vfs {
         read_file(&staged, offset, into)
     }
 
-    /// Writes at an offset, pwrite(2); a gap before it reads as zeros. For a handle in append mode the caller gives the
+    /// Writes at an offset, pwrite(2); a gap before it reads as zeros. Fewer bytes than given when the disk takes no more. For a handle in append mode the caller gives the
     /// end of the file as offset, as the kernel does.
     ///
     /// # Errors
@@ -180,6 +183,7 @@ impl Vfs {
         let mut state = file.live.state.lock();
         self.make_draft(file.live.id, &mut state, end)?;
         let now = self.now();
+        let mut written = data.len();
         match &mut state.content {
             Content::Memory { bytes, saved } => {
                 let (from, to) = (memory_offset(offset)?, memory_offset(end)?);
@@ -191,12 +195,12 @@ impl Vfs {
                 *saved = false;
             }
             Content::Staged { file, .. } => {
-                file.write_all_at(data, offset).map_err(|e| Error::io("write a draft", e))?;
+                written = write_file(file, offset, data)?;
             }
             Content::Sealed(_) => return Err(Error::new(ErrorKind::Io, "write a sealed body")),
         }
         state.touch(now);
-        Ok(data.len())
+        Ok(written)
     }
 
     /// Sets the size of a file by its number, truncate(2).
@@ -394,8 +398,12 @@ impl Vfs {
             if got == 0 {
                 break;
             }
-            self.write(to, to_offset + done, &piece[..got])?;
-            done += got as u64;
+            match self.write(to, to_offset + done, &piece[..got]) {
+                Ok(written) => done += written as u64,
+                // What is there is told: the caller has to know of it.
+                Err(_) if done > 0 => break,
+                Err(e) => return Err(e),
+            }
         }
         Ok(done)
     }
@@ -423,7 +431,9 @@ impl Vfs {
 
     fn sync_staged(&self, state: &mut LiveState) -> Result<()> {
         if let Content::Staged { file, named, .. } = &mut state.content {
-            file.sync_data().map_err(|e| Error::io("sync a draft", e))?;
+            let synced = if state.file_time_set { file.sync_all() } else { file.sync_data() };
+            synced.map_err(|e| Error::io("sync a draft", e))?;
+            state.file_time_set = false;
             if !*named {
                 self.staging.sync()?;
                 *named = true;
@@ -475,15 +485,16 @@ impl Vfs {
     /// Closes a handle. With the last one of a file its draft is sealed, or handed to be sealed.
     ///
     /// # Errors
-    /// `BadHandle`; what saving the draft reports, and then the draft is lost: fsync first where that matters.
+    /// `BadHandle`; what saving the draft reports. The draft is then kept, and saved as soon as that succeeds.
     pub fn release(&self, handle: HandleId) -> Result<()> {
         let Handle::File(file) = self.handles.remove(handle)? else {
             return Ok(());
         };
+        let mut noticed = Ok(());
         {
             let mut state = file.live.state.lock();
             if file.kernel {
-                self.notice_kernel_writes(&mut state)?;
+                noticed = self.notice_kernel_writes(&mut state);
                 state.kernel_handles -= 1;
                 state.kernel_writers -= u32::from(file.write);
                 if state.kernel_handles == 0 {
@@ -495,28 +506,44 @@ impl Vfs {
                 }
             } else {
                 state.vfs_handles -= 1;
+                if file.dropped_pages {
+                    self.stale_pages.lock().remove(&file.live.id);
+                }
             }
         }
-        self.let_go(&file.live)
+        self.let_go(&file.live).and(noticed)
     }
 
-    /// Ends one use of a live file. The last one saves what is not in the rows yet, and removes a node without a name.
-    pub(super) fn let_go(&self, live: &Live) -> Result<()> {
+    /// Ends one use of a live file. The last one saves what is not in the rows yet, and removes a node without a name. If
+    /// saving fails the use goes on, so that nothing is lost, and ends when [`Vfs::save_kept`] succeeds.
+    pub(super) fn let_go(&self, live: &Arc<Live>) -> Result<()> {
+        self.let_go_of(live, true)
+    }
+
+    /// The same; `seal` says whether a draft that is left is to be sealed.
+    pub(super) fn let_go_of(&self, live: &Arc<Live>, seal: bool) -> Result<()> {
         let id = live.id;
         let mut state = live.state.lock();
         let last = self.live.users(id) == 1;
         let mut outcome = Ok(());
         if last && state.loaded {
             // Into a staging file before the core is locked; small drafts follow under its lock.
-            if let Content::Memory { bytes, .. } = &state.content
-                && bytes.len() > crate::model::SMALL_BODY_BYTES_MAX
-            {
-                outcome = self.save_memory(id, &mut state);
+            if let Content::Memory { bytes, .. } = &state.content {
+                let large = bytes.len() > crate::model::SMALL_BODY_BYTES_MAX;
+                let row = self.lock_core().meta.read().find_node(id);
+                if large && !matches!(row, Ok(Some(row)) if row.attr.nlink == 0) {
+                    outcome = self.save_memory(id, &mut state);
+                }
             }
         }
         let mut core = self.lock_core();
-        if last && state.loaded && outcome.is_ok() && !self.read_only {
+        // Also when nothing was loaded: the last name may have gone in between.
+        if last && outcome.is_ok() && !self.read_only {
             outcome = self.finish(&mut core, id, &mut state);
+        }
+        if outcome.is_err() && matches!(state.content, Content::Memory { saved: false, .. }) {
+            self.kept.lock().push(Arc::clone(live));
+            return outcome;
         }
         self.live.release(id);
         drop(core);
@@ -527,11 +554,17 @@ impl Vfs {
             let staged = matches!(state.content, Content::Staged { .. });
             let generation = state.generation;
             *state = LiveState { generation, ..LiveState::default() };
-            if staged {
+            if staged && seal {
                 self.sealing.push(id);
             }
         }
         outcome
+    }
+
+    /// Tries again to save the drafts that could not be saved when their files were closed.
+    pub(super) fn save_kept(&self) -> Result<()> {
+        let kept = std::mem::take(&mut *self.kept.lock());
+        kept.iter().map(|live| self.let_go(live)).fold(Ok(()), Result::and)
     }
 
     /// Brings the rows of a file up to date when nobody has it open any more.
@@ -601,8 +634,37 @@ impl Vfs {
                 }
             }
         }
-        Ok(())
+        if !all || self.read_only {
+            return Ok(());
+        }
+        // And those that are closed and wait to be sealed.
+        let drafts = self.lock_core().meta.read().drafts()?;
+        for row in drafts {
+            let BodyRow::Draft(draft) = row.body else { continue };
+            match self.staging.open(draft) {
+                Ok(file) => file.sync_data().map_err(|e| Error::io("sync a draft", e))?,
+                // Sealed in the meantime, which includes syncing.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.staging.sync()
     }
+}
+
+/// Writes as much as the disk takes; an error only when that is nothing.
+fn write_file(file: &std::fs::File, offset: u64, data: &[u8]) -> Result<usize> {
+    let mut done = 0;
+    while done < data.len() {
+        match file.write_at(&data[done..], offset + done as u64) {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) if done > 0 => break,
+            Ok(written) if written > 0 => done += written,
+            Ok(_) => return Err(Error::new(ErrorKind::Io, "write a draft")),
+            Err(e) => return Err(Error::io("write a draft", e)),
+        }
+    }
+    Ok(done)
 }
 
 fn memory_offset(offset: u64) -> Result<usize> {

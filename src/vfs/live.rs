@@ -34,6 +34,8 @@ pub(super) struct LiveState {
     pub(super) atime_due: bool,
     /// Whether the body changed since its version was counted.
     pub(super) changed: bool,
+    /// Whether the time of the staging file was set and is not on the disk yet: fdatasync(2) does not write it.
+    pub(super) file_time_set: bool,
     /// Grows with every change, so that a seal in progress notices.
     pub(super) generation: u64,
     /// Space that the sealed body takes, in units of 512 bytes.
@@ -144,6 +146,8 @@ pub(super) struct FileHandle {
     pub(super) live: Arc<Live>,
     pub(super) write: bool,
     pub(super) kernel: bool,
+    /// The kernel was told to drop its pages when it got this handle.
+    pub(super) dropped_pages: bool,
 }
 
 /// What a handle stands for.

@@ -16,6 +16,9 @@ impl Vfs {
     /// Removes nodes without a name, staging files without a node and condemned blobs, and takes size and time of drafts
     /// from their files. Closed drafts are queued for sealing.
     pub(super) fn recover(&self) -> Result<()> {
+        // A process that was killed has left a log that is committed and not on the disk: after a loss of power an older
+        // state would come back, and look for the files that are removed here.
+        self.sync_inherited_log()?;
         let (orphans, drafts, condemned) = {
             let core = self.lock_core();
             let read = core.meta.read();
@@ -38,6 +41,8 @@ impl Vfs {
                 self.staging.remove(found)?;
             }
         }
+        // So that no number is given again while the disk still has its old file.
+        self.staging.sync()?;
         let mut core = self.lock_core();
         core.side.removals.extend(condemned.into_iter().map(Removal::Blob));
         Ok(())

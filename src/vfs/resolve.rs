@@ -14,18 +14,18 @@ impl Vfs {
     /// # Errors
     /// `NotFound` for the name or the directory, `NotADirectory`.
     pub fn lookup(&self, parent: NodeId, name: Name<'_>) -> Result<Attr> {
-        let row = {
+        let (row, live) = {
             let core = self.lock_core();
             let read = core.meta.read();
             match read.child(parent, name)? {
-                Some(row) => row,
+                Some(row) => (row, self.live.get(row.attr.id)),
                 None => {
                     directory(&read, parent)?;
                     return Err(Error::new(ErrorKind::NotFound, "look up a name"));
                 }
             }
         };
-        self.with_live(row)
+        self.with_live(row, live)
     }
 
     /// The node at a path; symbolic links are not followed.

@@ -20,6 +20,8 @@ use crate::model::{Digest, NodeId};
 const QUIET: Duration = Duration::from_millis(300);
 /// When to try again what could not be sealed.
 const LATER: Duration = Duration::from_secs(2);
+/// How long a close may be on its way when somebody asks for a digest.
+const CLOSE_DELAY_MAX: Duration = Duration::from_millis(5);
 /// After how many seals their rows are made durable and staging names removed, at the latest.
 const BATCH: usize = 64;
 
@@ -133,8 +135,16 @@ impl Vfs {
 
     /// Seals the draft of a file that nobody has open, for somebody who asks for its digest and has to wait for it.
     pub(super) fn seal_if_closed(&self, id: NodeId) -> Result<()> {
-        if self.read_only || self.live.users(id) > 0 && self.sealing.turn.try_lock().is_some() {
+        if self.read_only {
             return Ok(());
+        }
+        // The kernel says that a file was closed only after close(2) has returned.
+        let asked = Instant::now();
+        while self.live.users(id) > 0 && self.sealing.turn.try_lock().is_some() {
+            if asked.elapsed() > CLOSE_DELAY_MAX {
+                return Ok(());
+            }
+            std::thread::sleep(CLOSE_DELAY_MAX / 50);
         }
         let is_draft = |row: crate::meta::NodeRow| matches!(row.body, BodyRow::Draft(_));
         if self.lock_core().meta.read().find_node(id)?.is_some_and(is_draft) {
@@ -149,14 +159,18 @@ impl Vfs {
         let live = self.live.acquire(id);
         let outcome = self.seal_live(&live);
         // Whoever opened and closed the file meanwhile was not its last user: what they left to do is done here.
-        let finished = self.let_go(&live);
+        let finished = self.let_go_of(&live, outcome.is_ok());
         match outcome {
             Ok(Sealing::Done) => finished,
             Ok(Sealing::Postponed) => {
                 self.sealing.push_later(id);
                 finished
             }
-            Err(e) => Err(e),
+            Err(e) => {
+                // A disk that is full now may have room later.
+                self.sealing.push_later(id);
+                Err(e)
+            }
         }
     }
 
@@ -217,7 +231,7 @@ impl Vfs {
 
     /// Gives a draft its digest as name and the node that blob as body, or one reference more on the blob that has the
     /// same bytes already.
-    fn put_sealed(&self, id: NodeId, draft: StagingId, digest: &Digest, size: u64, blocks: u64) -> Result<()> {
+    fn put_sealed(&self, id: NodeId, draft: StagingId, digest: &Digest, size: u64, blocks: u64) -> Result<BlobRow> {
         let mut core = self.lock_core();
         let known = core.meta.read().find_blob(digest)?;
         if let Some(blob) = known.filter(|blob| self.is_intact(blob)) {
@@ -225,7 +239,7 @@ impl Vfs {
                 txn.add_blob_ref(blob.id)?;
                 name_blob(txn, id, draft, &blob)?;
                 side.removals.push(Removal::Staging(draft, None));
-                Ok(())
+                Ok(blob)
             });
         }
         // Nobody removes the file while its digest is among those that arrive.
@@ -248,7 +262,7 @@ impl Vfs {
                 };
                 name_blob(txn, id, draft, &blob)?;
                 side.removals.push(Removal::Staging(draft, Some((blob.id, *digest))));
-                Ok(())
+                Ok(blob)
             })
         });
         core.side.arriving.remove(digest);

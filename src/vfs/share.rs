@@ -89,13 +89,13 @@ impl Vfs {
             self.staging.remove(copy)?;
             return Err(e);
         }
-        let (draft, file) = self.staging.take_back(&self.blobs, &body.digest)?;
+        let (draft, file) = self.link_file(state, body)?;
         self.staging.sync()?;
         // From here on both files hold the bytes of the blob, whichever a crash leaves under its name.
         self.blobs.put(&self.staging.path(copy), &body.digest)?;
         self.blobs.sync(&body.digest)?;
         *reader.0.write() = Arc::new(self.blobs.open(&body.digest)?);
-        self.name_draft(id, state, draft, body)?;
+        self.name_draft(id, state, draft, body, false)?;
         self.lock_core().side.removals.push(Removal::Staging(copy, Some((body.blob, body.digest))));
         self.make_durable()?;
         Ok(file)

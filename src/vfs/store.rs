@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::live::{BlobReader, HandleTable, LiveTable};
+use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::seal::SealQueue;
 use super::space::Space;
 use crate::cas::{BlobStore, Staging};
@@ -51,6 +51,8 @@ pub struct Vfs {
     pub(super) staging: Staging,
     pub(super) space: Space,
     pub(super) sealing: Arc<SealQueue>,
+    /// Files that nobody has open and whose draft could not be saved yet; each counts as a use.
+    pub(super) kept: Mutex<Vec<Arc<Live>>>,
     /// Nodes of which the kernel may have cached pages that are out of date, because it wrote behind them itself.
     pub(super) stale_pages: Mutex<HashSet<NodeId>>,
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
@@ -60,6 +62,8 @@ pub struct Vfs {
     wal: Option<WalFile>,
     /// Operations that are durable.
     durable: AtomicU64,
+    /// Held while the log is synced: whether that has ever failed.
+    sync_failed: Mutex<bool>,
     housekeeper: Arc<Housekeeper>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     closed: AtomicBool,
@@ -227,6 +231,7 @@ impl Vfs {
             staging: Staging::new(&data_dir),
             space: Space::new(&data_dir),
             sealing: Arc::default(),
+            kept: Mutex::default(),
             stale_pages: Mutex::default(),
             readers: Mutex::default(),
             data_dir,
@@ -234,6 +239,7 @@ impl Vfs {
             clock,
             wal,
             durable: AtomicU64::new(0),
+            sync_failed: Mutex::new(false),
             housekeeper: Arc::default(),
             threads: Mutex::default(),
             closed: AtomicBool::new(false),
@@ -269,7 +275,9 @@ impl Vfs {
         let ended = if self.read_only {
             Ok(())
         } else {
-            settled.and_then(|()| self.barrier()).and_then(|()| self.core.lock().meta.checkpoint_all())
+            // What was acknowledged is committed even if a draft could not be sealed.
+            let durable = self.barrier().and_then(|()| self.core.lock().meta.checkpoint_all());
+            settled.and(durable)
         };
         self.core.lock().meta.close();
         self.lock.lock().take();
@@ -296,8 +304,9 @@ impl Vfs {
     /// # Errors
     /// What the disk or the database report.
     pub fn settle(&self) -> Result<()> {
+        let kept = self.save_kept();
         self.seal_all()?;
-        self.barrier()
+        self.barrier().and(kept)
     }
 
     /// The time, from the clock the store was opened with.
@@ -351,11 +360,27 @@ impl Vfs {
         if self.durable.load(Ordering::Acquire) >= committed {
             return Ok(());
         }
-        if let Some(wal) = &self.wal {
-            wal.sync()?;
-            self.durable.fetch_max(committed, Ordering::AcqRel);
+        let Some(wal) = &self.wal else { return Ok(()) };
+        let mut failed = self.sync_failed.lock();
+        if self.durable.load(Ordering::Acquire) >= committed {
+            return Ok(());
         }
+        // The kernel reports a failed write once, and calls the pages clean: a second sync would succeed, and lie.
+        if *failed {
+            return Err(Error::new(ErrorKind::Io, "sync the write-ahead log of the database, which failed before"));
+        }
+        if let Err(e) = wal.sync() {
+            *failed = true;
+            self.core.lock().meta.give_up(&e);
+            return Err(e);
+        }
+        self.durable.fetch_max(committed, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Makes what an earlier process has committed durable: before anything is removed that an older state names.
+    pub(super) fn sync_inherited_log(&self) -> Result<()> {
+        self.wal.as_ref().map_or(Ok(()), WalFile::sync)
     }
 
     /// Makes everything durable, then removes what no row names any more.
@@ -383,6 +408,10 @@ impl Vfs {
                 self.change_in(&mut core, |txn, _| txn.pardon(&digest))
             }
             Removal::Staging(draft, became) => {
+                // The operation that gave it up may have been undone.
+                if core.meta.read().is_draft(draft)? {
+                    return Ok(());
+                }
                 self.staging.remove(draft)?;
                 let Some((blob, digest)) = became else { return Ok(()) };
                 let still = core.meta.read().find_blob(&digest)?.is_some_and(|row| row.id == blob);
@@ -414,9 +443,19 @@ impl Vfs {
 
     /// One turn of the thread that commits; `tidy` says that it is time for what needs not be done each time.
     fn keep_house(&self, tidy: bool, checkpointer: &mut Checkpointer) -> Result<()> {
-        self.core.lock().meta.commit()?;
+        {
+            let mut core = self.core.lock();
+            // Said in the log when it happened.
+            if core.meta.is_broken() {
+                return Ok(());
+            }
+            core.meta.commit()?;
+        }
         if !tidy {
             return Ok(());
+        }
+        if let Err(e) = self.save_kept() {
+            log::warn!("a file that was closed is not saved yet, trying again: {e}");
         }
         self.save_drafts(false)?;
         let pending = !self.core.lock().side.removals.is_empty();

@@ -17,6 +17,7 @@ mod harness;
 mod model;
 mod posix;
 mod programs;
+mod regressions;
 mod rooms;
 mod semantics;
 mod space;

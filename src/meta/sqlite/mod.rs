@@ -9,6 +9,7 @@ mod rows;
 mod schema;
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
@@ -35,6 +36,8 @@ pub struct MetaStore {
     committed: u64,
     /// Why nothing can be written any more, once that is so.
     failed: Option<String>,
+    /// That is because the disk or SQLite failed: operations that were acknowledged may be lost.
+    broken: bool,
 }
 
 /// The write-ahead log, to be synced without holding the store.
@@ -99,7 +102,7 @@ impl MetaStore {
             .write(true)
             .open(&wal)
             .map_err(|e| Error::io("open the write-ahead log of the database", e))?;
-        let store = Self { conn, path: path.to_owned(), written: 0, committed: 0, failed: None };
+        let store = Self { conn, path: path.to_owned(), written: 0, committed: 0, failed: None, broken: false };
         Ok((store, WalFile(wal)))
     }
 
@@ -110,7 +113,8 @@ impl MetaStore {
     pub fn open_read_only(path: &Path) -> Result<Self> {
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         conn.execute_batch("BEGIN").map_err(sql("begin to read"))?;
-        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed: Some("opened read-only".into()) })
+        let failed = Some("opened read-only".into());
+        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: false })
     }
 
     /// The rows as the last acknowledged operation left them.
@@ -123,17 +127,17 @@ impl MetaStore {
     /// # Errors
     /// What `operation` returns; `Io` once the store has failed, because nobody then knows what is on disk.
     pub fn write<T>(&mut self, operation: impl FnOnce(&WriteTxn<'_>) -> Result<T>) -> Result<T> {
-        if let Some(why) = &self.failed {
-            return Err(Error::new(
-                ErrorKind::Io,
-                format!("the store takes no more changes ({why}); unmount, look at the disk, mount again"),
-            ));
-        }
+        self.check_sound()?;
         if self.conn.is_autocommit() {
             self.run("BEGIN IMMEDIATE", "begin a transaction")?;
         }
         self.run("SAVEPOINT op", "begin an operation")?;
-        let outcome = operation(&WriteTxn::new(&self.conn));
+        // A bug that panics must not leave half an operation behind for the next commit.
+        let ran = catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn))));
+        let outcome = ran.unwrap_or_else(|panic| {
+            self.undo().ok();
+            resume_unwind(panic)
+        });
         match outcome {
             Ok(value) => {
                 self.run("RELEASE op", "end an operation")?;
@@ -145,19 +149,43 @@ impl MetaStore {
                     // SQLite gave up the whole transaction (full disk, I/O error): acknowledged operations are gone.
                     self.fail(&e);
                 } else {
-                    self.run("ROLLBACK TO op", "undo an operation")?;
-                    self.run("RELEASE op", "undo an operation")?;
+                    self.undo()?;
                 }
                 Err(e)
             }
         }
     }
 
+    fn undo(&mut self) -> Result<()> {
+        self.run("ROLLBACK TO op", "undo an operation")?;
+        self.run("RELEASE op", "undo an operation")
+    }
+
+    fn check_sound(&self) -> Result<()> {
+        let Some(why) = &self.failed else { return Ok(()) };
+        let what = format!("the store takes no more changes ({why}); unmount, look at the disk, mount again");
+        Err(Error::new(ErrorKind::Io, what))
+    }
+
+    /// Whether the disk or SQLite failed.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// The log could not be synced: what of it is on the disk nobody knows, and asking again would only hide that.
+    pub fn give_up(&mut self, cause: &Error) {
+        self.fail(cause);
+    }
+
     /// Commits what was written; the number of operations that are committed now.
     ///
     /// # Errors
-    /// What SQLite reports; the store then takes no more changes.
+    /// What SQLite reports; the store then takes no more changes, and every later commit fails too.
     pub fn commit(&mut self) -> Result<u64> {
+        if self.broken {
+            self.check_sound()?;
+        }
         if !self.conn.is_autocommit() && self.failed.is_none() {
             self.run("COMMIT", "commit")?;
             self.committed = self.written;
@@ -220,6 +248,7 @@ impl MetaStore {
     fn fail(&mut self, cause: &Error) {
         log::error!("the database failed, nothing more is written: {cause}");
         self.failed = Some(cause.to_string());
+        self.broken = true;
     }
 }
 
@@ -269,4 +298,48 @@ fn refuse_unsound_sqlite() -> Result<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, MetaStore) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metadata.db");
+        MetaStore::create(&path).unwrap();
+        let (store, _) = MetaStore::open(&path).unwrap();
+        (directory, store)
+    }
+
+    #[test]
+    fn no_commit_succeeds_after_operations_were_lost() {
+        let (_directory, mut store) = store();
+        store.write(|txn| txn.set_setting("a", 1)).unwrap();
+        // What SQLite does on its own when the disk fails in the middle of an operation.
+        let lost = store.write(|txn| {
+            txn.set_setting("b", 2)?;
+            txn.abandon();
+            Err::<(), _>(Error::new(ErrorKind::Io, "the disk"))
+        });
+        assert!(lost.is_err());
+        assert!(store.commit().is_err());
+        assert!(store.commit().is_err());
+    }
+
+    #[test]
+    fn an_operation_that_panics_leaves_nothing() {
+        let (_directory, mut store) = store();
+        store.write(|txn| txn.set_setting("a", 1)).unwrap();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            store.write(|txn| -> Result<()> {
+                txn.set_setting("a", 2)?;
+                panic!("on purpose")
+            })
+        }));
+        assert!(panicked.is_err());
+        store.write(|txn| txn.set_setting("b", 3)).unwrap();
+        store.commit().unwrap();
+        assert_eq!((store.read().setting("a").unwrap(), store.read().setting("b").unwrap()), (Some(1), Some(3)));
+    }
 }

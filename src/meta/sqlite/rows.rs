@@ -254,6 +254,14 @@ impl<'a> ReadTxn<'a> {
         self.each(select_node!("FROM node n WHERE n.draft IS NOT NULL"), [], node_row)
     }
 
+    /// Whether a node has this staging file.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn is_draft(&self, id: StagingId) -> Result<bool> {
+        Ok(self.one("SELECT 1 FROM node WHERE draft = ?1 LIMIT 1", [id.0], |_| Ok(()))?.is_some())
+    }
+
     /// Nodes without a name that were still open.
     ///
     /// # Errors
@@ -333,6 +341,12 @@ impl<'a> ReadTxn<'a> {
 impl<'a> WriteTxn<'a> {
     pub(super) fn new(conn: &'a Connection) -> Self {
         Self { read: ReadTxn::new(conn) }
+    }
+
+    /// Drops the whole transaction, as SQLite does when the disk fails.
+    #[cfg(test)]
+    pub(super) fn abandon(&self) {
+        self.read.conn.execute_batch("ROLLBACK").unwrap();
     }
 
     fn change(&self, statement: &'static str, values: impl rusqlite::Params) -> Result<usize> {
