@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+pub use invariants::{Violations, invariants};
 pub use rows::{ReadTxn, WriteTxn};
 
 use crate::error::{Error, ErrorKind, Result};
