@@ -14,6 +14,7 @@ mod cli;
 mod crash;
 mod faults;
 mod harness;
+mod fsck;
 mod model;
 mod posix;
 mod programs;
