@@ -123,6 +123,37 @@ impl BlobStore {
             .map_err(|e| Error::io(format!("quarantine blob {digest}"), e))
     }
 
+    /// Moves any file or directory of the store out of the way; where it is then.
+    ///
+    /// # Errors
+    /// What rename(2) reports.
+    pub fn set_aside(&self, path: &Path) -> Result<PathBuf> {
+        let name = path.file_name().unwrap_or_default();
+        let names = std::iter::once(name.to_owned()).chain((1_u64..).map(|number| {
+            let mut other = name.to_owned();
+            other.push(format!(".{number}"));
+            other
+        }));
+        let free = names.map(|name| self.quarantine.join(name)).find(|free| free.symlink_metadata().is_err());
+        let free = free.unwrap_or_else(|| self.quarantine.join(name));
+        fs::rename(path, &free).map_err(|e| Error::io(format!("set {} aside", path.display()), e))?;
+        Ok(free)
+    }
+
+    /// Keeps bytes that do not hash to `digest`, durably.
+    ///
+    /// # Errors
+    /// What writing reports.
+    pub fn keep_damaged(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+        let path = self.quarantine.join(digest.to_string());
+        let keep = || {
+            fs::write(&path, bytes)?;
+            File::open(&path)?.sync_all()
+        };
+        keep().map_err(|e: io::Error| Error::io(format!("keep the damaged body {digest}"), e))?;
+        sync_directory(&self.quarantine)
+    }
+
     /// Calls `each` with the digest and size of every file of the store, in no order; files with other names are passed
     /// to `stranger`.
     ///

@@ -10,7 +10,7 @@ mod disk;
 mod staging;
 
 pub use disk::BlobStore;
-pub use staging::Staging;
+pub use staging::{Staged, Staging};
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;

@@ -21,6 +21,17 @@ pub struct Staging {
     next: AtomicI64,
 }
 
+/// What [`Staging::scan`] found.
+#[derive(Debug, Default)]
+pub struct Staged {
+    /// The numbers of the staging files, ascending.
+    pub drafts: Vec<StagingId>,
+    /// Files whose names are no numbers: what a seal that was cut short leaves.
+    pub cut_short: Vec<PathBuf>,
+    /// What is no file.
+    pub strangers: Vec<PathBuf>,
+}
+
 impl Staging {
     /// The staging files below `data_dir`, which has to be opened with [`Staging::scan`] before files are made.
     #[must_use]
@@ -36,24 +47,29 @@ impl Staging {
         fs::create_dir(&self.root).map_err(|e| Error::io("make the staging directory", e))
     }
 
-    /// The numbers of the files that are there; new ones are given numbers above them. Names that are no numbers (a seal
-    /// cut short) are removed with `clear`.
+    /// What is in the directory; new files are given numbers above those that are there.
     ///
     /// # Errors
     /// What readdir(3) reports.
-    pub fn scan(&self, clear: bool) -> Result<Vec<StagingId>> {
-        let mut found = Vec::new();
+    pub fn scan(&self) -> Result<Staged> {
+        let mut found = Staged::default();
         let failed = |e| Error::io("list the staging directory", e);
         for entry in fs::read_dir(&self.root).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            match entry.file_name().to_str().and_then(|name| name.parse().ok()) {
-                Some(number) => found.push(StagingId(number)),
-                None if clear => fs::remove_file(entry.path()).map_err(failed)?,
-                None => {}
+            let path = entry.path();
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok()).map(StagingId);
+            if entry.file_type().map_err(failed)?.is_dir() {
+                found.strangers.push(path);
+            } else {
+                match number {
+                    // Not a second spelling of a number, such as 007.
+                    Some(number) if self.path(number) == path => found.drafts.push(number),
+                    _ => found.cut_short.push(path),
+                }
             }
         }
-        found.sort_unstable();
-        let next = found.last().map_or(1, |last| last.0 + 1);
+        found.drafts.sort_unstable();
+        let next = found.drafts.last().map_or(1, |last| last.0.saturating_add(1));
         self.next.fetch_max(next, Ordering::Relaxed);
         Ok(found)
     }

@@ -1,12 +1,11 @@
 //! `nexus init` and `nexus fsck`: stores that nobody serves.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Args;
 use nexus::advice;
 use nexus::daemon;
-use nexus::error::{ErrorKind, Result};
+use nexus::error::{Error, ErrorKind, Result};
 use nexus::model::{Caller, Timestamp};
 use nexus::vfs::{CheckReport, StoreOptions, Vfs};
 
@@ -41,6 +40,10 @@ impl Init {
 /// Holds every invariant of the store against its content. Nothing is written unless --repair is given. The store must
 /// not be mounted.
 ///
+/// A repair throws away no bytes that a file could want. What has lost its name is found in /lost+found, as '#' and its
+/// number. A body that is damaged is put into DATA_DIR/quarantine and reported, with the paths of its files, until the
+/// same content is stored again or those files are removed.
+///
 /// Exit codes, as those of fsck(8): 0 clean, 1 problems corrected, 4 problems left, 8 could not check, 16 wrong usage.
 #[derive(Debug, Args)]
 pub(crate) struct Fsck {
@@ -65,57 +68,65 @@ impl Fsck {
 
     fn check(self) -> Result<Exit> {
         let data_dir = configuration(self.data_dir)?.data_dir;
-        let vfs = open(&data_dir, !self.repair)?;
-        let before = vfs.check()?;
+        let before = look(&data_dir)?;
         print(&before)?;
-        let exit = if before.problems.is_empty() {
+        let was_clean = before.problems.is_empty();
+        // Residue is no problem, but whoever asks for a repair wants it gone.
+        if self.repair && !(was_clean && before.residue.is_empty()) {
+            return mend(&data_dir, was_clean);
+        }
+        if was_clean {
             output::line(format_args!("{}: clean", data_dir.display()))?;
-            Exit::FSCK_CLEAN
-        } else if self.repair {
-            mend(&vfs, &data_dir)?
-        } else {
-            output::line(format_args!("{}: {}", data_dir.display(), count(&before)))?;
-            Exit::FSCK_UNCORRECTED
-        };
-        vfs.close()?;
-        Ok(exit)
+            return Ok(Exit::FSCK_CLEAN);
+        }
+        output::line(format_args!("{}: {}", data_dir.display(), count(&before)))?;
+        Ok(Exit::FSCK_UNCORRECTED)
     }
 }
 
-fn open(data_dir: &Path, read_only: bool) -> Result<Arc<Vfs>> {
-    let options = StoreOptions { data_dir: data_dir.to_owned(), read_only, clock: Timestamp::now };
-    Vfs::open_store(options).map_err(|e| match e.kind() {
-        ErrorKind::NotFound => advice::with_hint(&e, "is this the right directory? 'nexus init' makes a new store"),
-        ErrorKind::InUse => daemon::explain_in_use(&e, data_dir),
-        _ => e,
-    })
+/// What is found in a store that nobody has open, without writing to it.
+fn look(data_dir: &Path) -> Result<CheckReport> {
+    let vfs = Vfs::open_store(options(data_dir, true)).map_err(|e| explain(e, data_dir))?;
+    let report = vfs.check()?;
+    vfs.close()?;
+    Ok(report)
 }
 
 /// Mends what can be mended, looks again and says what is left.
-fn mend(vfs: &Vfs, data_dir: &Path) -> Result<Exit> {
-    if let Err(error) = repair(vfs) {
-        output::error(&error);
+fn mend(data_dir: &Path, was_clean: bool) -> Result<Exit> {
+    match Vfs::repair(options(data_dir, false)).map_err(|e| explain(e, data_dir)) {
+        Ok(mended) => {
+            for what in mended {
+                output::line(format_args!("mended: {what}"))?;
+            }
+        }
+        Err(error) => {
+            output::error(&error);
+            return Ok(Exit::FSCK_UNCORRECTED);
+        }
+    }
+    let after = look(data_dir)?;
+    if !after.problems.is_empty() {
+        output::line("after the repair:")?;
+        print(&after)?;
+        output::line(format_args!("{}: {} left", data_dir.display(), count(&after)))?;
         return Ok(Exit::FSCK_UNCORRECTED);
     }
-    let after = vfs.check()?;
-    if after.problems.is_empty() {
-        output::line(format_args!("{}: repaired", data_dir.display()))?;
-        return Ok(Exit::FSCK_CORRECTED);
-    }
-    output::line("after the repair:")?;
-    print(&after)?;
-    output::line(format_args!("{}: {} left", data_dir.display(), count(&after)))?;
-    Ok(Exit::FSCK_UNCORRECTED)
+    let (outcome, exit) = if was_clean { ("clean", Exit::FSCK_CLEAN) } else { ("repaired", Exit::FSCK_CORRECTED) };
+    output::line(format_args!("{}: {outcome}", data_dir.display()))?;
+    Ok(exit)
 }
 
-/// The one place where a repair is asked for: becomes `vfs.repair()` when the filesystem has it.
-fn repair(_vfs: &Vfs) -> Result<()> {
-    Err(advice::refusal(
-        ErrorKind::Unsupported,
-        "repairing the store",
-        "this version can check, but not repair",
-        "files that are not named above can be read; copy them to a new store",
-    ))
+fn options(data_dir: &Path, read_only: bool) -> StoreOptions {
+    StoreOptions { data_dir: data_dir.to_owned(), read_only, clock: Timestamp::now }
+}
+
+fn explain(error: Error, data_dir: &Path) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => advice::with_hint(&error, "is this the right directory? 'nexus init' makes a new store"),
+        ErrorKind::InUse => daemon::explain_in_use(&error, data_dir),
+        _ => error,
+    }
 }
 
 fn print(report: &CheckReport) -> Result<()> {

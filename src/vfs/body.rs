@@ -200,9 +200,8 @@ impl Vfs {
             _ if self.read_only => Ok(()),
             (Place::File, _) if self.blobs.has(&digest) => self.blobs.quarantine(&digest),
             (Place::Database, Some(bytes)) => {
-                std::fs::write(self.data_dir.join("quarantine").join(digest.to_string()), bytes)
-                    .map_err(|e| Error::io("keep the damaged body", e))
-                    .and_then(|()| self.change(|txn, _| txn.delete_small_body(body.blob)))
+                let kept = self.blobs.keep_damaged(&digest, bytes);
+                kept.and_then(|()| self.change(|txn, _| txn.delete_small_body(body.blob)))
             }
             _ => Ok(()),
         };

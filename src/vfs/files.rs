@@ -88,13 +88,16 @@ impl Vfs {
         let kernel = state.kernel_handles > 0
             || (open.passthrough && !open.write && state.vfs_handles == 0 && self.is_kernels(live.id, state)?);
         if !kernel {
-            state.vfs_handles += 1;
-            // Forgotten when such a handle is closed: until then the kernel may not have got to dropping them, and another
-            // open must not tell it to keep them.
+            // Forgotten when such a handle is closed or written to: until then the kernel may not have got to dropping them,
+            // and another open must not tell it to keep them. Afterwards it must: dropping a page whose write is on its
+            // way lets a reader fill it with the bytes from before.
             let stale = self.stale_pages.lock().contains(&live.id);
+            state.pages_stale = stale;
             // Reads that the kernel answers from its pages are not seen here: when the next one is to be noted, as relatime
-            // wants it after each change, the pages go.
-            let keep_cache = !stale && (!open.read || !state.atime_due);
+            // wants it after each change, the pages go. For the same reason only where nobody else has the file open.
+            let unseen = open.read && state.atime_due && state.vfs_handles == 0;
+            state.vfs_handles += 1;
+            let keep_cache = !stale && !unseen;
             return Ok((Serving::Vfs { keep_cache }, false));
         }
         if open.write {
@@ -181,6 +184,9 @@ impl Vfs {
         let end = end_of(offset, data.len() as u64)?;
         self.space.take(data.len() as u64)?;
         let mut state = file.live.state.lock();
+        if std::mem::take(&mut state.pages_stale) {
+            self.stale_pages.lock().remove(&file.live.id);
+        }
         self.make_draft(file.live.id, &mut state, end)?;
         let now = self.now();
         let mut written = data.len();

@@ -48,6 +48,8 @@ pub(super) struct LiveState {
     pub(super) kernel_seen: Option<(i64, i64)>,
     /// The blob that `kernel_file` is, while it is one.
     pub(super) kernel_blob: Option<Digest>,
+    /// Whether the kernel was told at an open to drop its pages, and nothing was written since.
+    pub(super) pages_stale: bool,
     /// Handles served by the filesystem.
     pub(super) vfs_handles: u32,
 }

@@ -22,6 +22,7 @@ mod files;
 mod gc;
 mod live;
 mod recover;
+mod repair;
 mod resolve;
 mod seal;
 mod share;

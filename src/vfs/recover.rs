@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::attrs::blocks_of;
 use super::store::{Removal, Vfs};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BodyChange, BodyRow, NodeRow, StagingId};
 use crate::model::Timestamp;
 
@@ -24,6 +24,7 @@ impl Vfs {
             let read = core.meta.read();
             (read.orphans()?, read.drafts()?, read.condemned()?)
         };
+        let removed: HashSet<_> = orphans.iter().map(|orphan| orphan.attr.id).collect();
         for orphan in orphans {
             self.change(|txn, side| {
                 txn.delete_node(orphan.attr.id)?;
@@ -31,15 +32,17 @@ impl Vfs {
             })?;
         }
         let mut wanted = HashSet::new();
-        for row in drafts.iter().filter(|row| row.attr.nlink > 0) {
+        for row in drafts.iter().filter(|row| !removed.contains(&row.attr.id)) {
             let BodyRow::Draft(draft) = row.body else { continue };
             wanted.insert(draft);
             self.recover_draft(row, draft)?;
         }
-        for found in self.staging.scan(true)? {
-            if !wanted.contains(&found) {
-                self.staging.remove(found)?;
-            }
+        let found = self.staging.scan()?;
+        for draft in found.drafts.into_iter().filter(|found| !wanted.contains(found)) {
+            self.staging.remove(draft)?;
+        }
+        for path in found.cut_short {
+            std::fs::remove_file(&path).map_err(|e| Error::io(format!("remove {}", path.display()), e))?;
         }
         // So that no number is given again while the disk still has its old file.
         self.staging.sync()?;
@@ -51,7 +54,7 @@ impl Vfs {
     fn recover_draft(&self, row: &NodeRow, draft: StagingId) -> Result<()> {
         let id = row.attr.id;
         let found = match self.staging.open(draft) {
-            Ok(file) => file.metadata().map_err(|e| crate::error::Error::io("look at a draft", e))?,
+            Ok(file) => file.metadata().map_err(|e| Error::io("look at a draft", e))?,
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 // Never synced: a synced draft has a durable name. As after a power loss on ext4, the file is empty.
                 log::warn!("the draft of node {id} was never synced and is gone: the file is empty now");

@@ -202,6 +202,19 @@ impl Vfs {
     /// `NotFound` without a store, `Incompatible` for a newer format, `Damaged`, and `InUse` with the number of the
     /// process that holds it.
     pub fn open_store(options: StoreOptions) -> Result<Arc<Self>> {
+        let read_only = options.read_only;
+        let vfs = Arc::new(Self::open_as_it_is(options)?);
+        if !read_only {
+            vfs.number_nodes()?;
+            vfs.recover()?;
+            vfs.start_threads()?;
+        }
+        Ok(vfs)
+    }
+
+    /// Opens a store and leaves everything in it as it is, for whoever wants to see it so. Until [`Vfs::number_nodes`]
+    /// nothing can be made in it.
+    pub(super) fn open_as_it_is(options: StoreOptions) -> Result<Self> {
         let StoreOptions { data_dir, read_only, clock } = options;
         let database = data_dir.join("metadata.db");
         match database.try_exists() {
@@ -217,14 +230,8 @@ impl Vfs {
         };
         let (meta, wal) =
             opened.map_err(|e| Error::new(e.kind(), format!("open the store in {}", data_dir.display())).because(e))?;
-        let next_id = meta
-            .read()
-            .setting("next_node")?
-            .ok_or_else(|| Error::new(ErrorKind::Damaged, "the database has no next node number"))?
-            .cast_unsigned();
-        let side = Side { next_id, id_ceiling: next_id, ..Side::default() };
-        let vfs = Arc::new(Self {
-            core: Mutex::new(Core { meta, side }),
+        Ok(Self {
+            core: Mutex::new(Core { meta, side: Side::default() }),
             live: LiveTable::default(),
             handles: HandleTable::default(),
             blobs: BlobStore::new(&data_dir),
@@ -244,12 +251,18 @@ impl Vfs {
             threads: Mutex::default(),
             closed: AtomicBool::new(false),
             lock: Mutex::new(Some(lock)),
-        });
-        if !read_only {
-            vfs.recover()?;
-            vfs.start_threads()?;
-        }
-        Ok(vfs)
+        })
+    }
+
+    /// Takes up the numbering of nodes where the database says.
+    pub(super) fn number_nodes(&self) -> Result<()> {
+        let mut core = self.core.lock();
+        let next = core.meta.read().setting("next_node")?.ok_or_else(|| {
+            Error::new(ErrorKind::Damaged, "the database has no next node number: 'nexus fsck --repair' sets it")
+        })?;
+        core.side.next_id = next.cast_unsigned();
+        core.side.id_ceiling = core.side.next_id;
+        Ok(())
     }
 
     /// Seals what is closed, commits and syncs. Open handles are closed. Every later operation fails.

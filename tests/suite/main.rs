@@ -13,6 +13,7 @@
 mod cli;
 mod crash;
 mod faults;
+mod fsck;
 mod harness;
 mod model;
 mod posix;

@@ -5,6 +5,7 @@
 //! The database is in WAL mode, sqlite.org/wal.html, with `synchronous=NORMAL`: commits do not sync, [`WalFile`] does.
 
 mod invariants;
+mod repairs;
 mod rows;
 mod schema;
 
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+pub use invariants::{Violations, invariants};
+pub use repairs::ForeignBody;
 pub use rows::{ReadTxn, WriteTxn};
 
 use crate::error::{Error, ErrorKind, Result};

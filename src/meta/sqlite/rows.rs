@@ -40,7 +40,9 @@ macro_rules! select_node {
     };
 }
 
-fn node_row(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
+pub(super) use select_node;
+
+pub(super) fn node_row(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
     let mode: u32 = row.get(1)?;
     let body = match (row.get::<_, Option<i64>>(13)?, row.get::<_, Option<i64>>(14)?) {
         (_, Some(draft)) => BodyRow::Draft(StagingId(draft)),
@@ -262,12 +264,21 @@ impl<'a> ReadTxn<'a> {
         Ok(self.one("SELECT 1 FROM node WHERE draft = ?1 LIMIT 1", [id.0], |_| Ok(()))?.is_some())
     }
 
-    /// Nodes without a name that were still open.
+    /// Nodes without a name that were still open. A count of 0 alone does not make one: it can be wrong, and what still
+    /// has a name or holds names must not be taken for removed.
     ///
     /// # Errors
     /// What SQLite reports.
     pub fn orphans(&self) -> Result<Vec<NodeRow>> {
-        self.each(select_node!("FROM node n WHERE n.nlink = 0"), [], node_row)
+        self.each(
+            select_node!(
+                "FROM node n WHERE n.nlink = 0 AND n.id != 1
+                    AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.node = n.id)
+                    AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.parent = n.id)"
+            ),
+            [],
+            node_row,
+        )
     }
 
     /// A blob by its number.
@@ -349,7 +360,7 @@ impl<'a> WriteTxn<'a> {
         self.read.conn.execute_batch("ROLLBACK").unwrap();
     }
 
-    fn change(&self, statement: &'static str, values: impl rusqlite::Params) -> Result<usize> {
+    pub(super) fn change(&self, statement: &'static str, values: impl rusqlite::Params) -> Result<usize> {
         self.read.conn.prepare_cached(statement).and_then(|mut s| s.execute(values)).map_err(sql("change the database"))
     }
 
