@@ -65,7 +65,9 @@ impl Cli {
             Command::Init(init) => init.run(),
             Command::Mount(mount) => mount.run(),
             Command::Umount(umount) => umount.run(),
-            Command::Version => output::line(concat!("nexus ", env!("CARGO_PKG_VERSION"))),
+            Command::Version => {
+                output::line(format_args!("nexus {} (store format {})", env!("CARGO_PKG_VERSION"), nexus::meta::FORMAT))
+            }
             Command::Fsck(fsck) => return fsck.run(),
         };
         match done {

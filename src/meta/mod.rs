@@ -9,7 +9,7 @@
 
 mod sqlite;
 
-pub use sqlite::{Checkpointer, ForeignBody, MetaStore, ReadTxn, Violations, WalFile, WriteTxn, invariants};
+pub use sqlite::{Checkpointer, FORMAT, ForeignBody, MetaStore, ReadTxn, Violations, WalFile, WriteTxn, invariants};
 
 use crate::model::{Attr, Digest, Kind, NodeId, Timestamp};
 

@@ -1,4 +1,4 @@
-//! One blob, many files: copies that share a body, and how one of them leaves while the kernel is serving it.
+//! One blob, many files: copy_file_range, copies that share a body, and how one of them leaves while the kernel is serving it.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -6,11 +6,67 @@ use std::sync::Arc;
 use super::body::copy_file;
 use super::live::{BlobReader, Content, FileHandle, LiveState, SealedBody};
 use super::store::{Removal, Vfs};
-use crate::error::Result;
+use super::types::HandleId;
+use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BodyChange, BodyRow};
 use crate::model::NodeId;
 
+/// Bytes that one call of [`Vfs::copy_range`] moves at most, so that it can be interrupted in between.
+const COPY_BYTES_MAX: u64 = 64 << 20;
+
 impl Vfs {
+    /// Copies between open files, copy_file_range(2). A whole file into one that it covers is shared, not copied. The
+    /// bytes copied, fewer than `length` at the end of the source and in long ranges.
+    ///
+    /// # Errors
+    /// As read and write; `Invalid` for overlapping ranges of one file.
+    pub fn copy_range(
+        &self,
+        from: HandleId,
+        from_offset: u64,
+        to: HandleId,
+        to_offset: u64,
+        length: u64,
+    ) -> Result<u64> {
+        let (source, target) = (self.handles.file(from)?, self.handles.file(to)?);
+        if !target.write {
+            return Err(Error::new(ErrorKind::BadHandle, "copy into a file open for reading"));
+        }
+        // The kernel's own rule: what lies behind the end of the source is not part of the range.
+        let rest = source.live.state.lock().size()?.saturating_sub(from_offset);
+        let length = length.min(rest);
+        if source.live.id == target.live.id {
+            let apart =
+                from_offset.saturating_add(length) <= to_offset || to_offset.saturating_add(length) <= from_offset;
+            if !apart {
+                return Err(Error::new(ErrorKind::Invalid, "copy between overlapping ranges of a file"));
+            }
+        }
+        if from_offset == 0
+            && to_offset == 0
+            && let Some(shared) = self.share_body(&source, &target, length)?
+        {
+            return Ok(shared);
+        }
+        let mut piece = vec![0; 1 << 20];
+        let mut done = 0;
+        let length = length.min(COPY_BYTES_MAX);
+        while done < length {
+            let want = usize::try_from(length - done).unwrap_or(piece.len()).min(piece.len());
+            let got = self.read(from, from_offset + done, &mut piece[..want])?;
+            if got == 0 {
+                break;
+            }
+            match self.write(to, to_offset + done, &piece[..got]) {
+                Ok(written) => done += written as u64,
+                // What is there is told: the caller has to know of it.
+                Err(_) if done > 0 => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(done)
+    }
+
     /// Makes the whole body of `from` the body of `to` by one more reference, when that is possible: `from` is sealed, and
     /// nothing of `to` would remain. The number of bytes shared, or `None`.
     pub(super) fn share_body(&self, from: &FileHandle, to: &FileHandle, length: u64) -> Result<Option<u64>> {
@@ -84,7 +140,7 @@ impl Vfs {
         self.space.take(body.size)?;
         let (copy, copy_of) = self.staging.make()?;
         let copied = copy_file(&reader.0.read(), &copy_of)
-            .and_then(|()| copy_of.sync_data().map_err(|e| crate::error::Error::io("sync a copy", e)));
+            .and_then(|()| copy_of.sync_data().map_err(|e| Error::io("sync a copy", e)));
         if let Err(e) = copied {
             self.staging.remove(copy)?;
             return Err(e);

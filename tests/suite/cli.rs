@@ -174,9 +174,9 @@ impl Drop for Resident {
 #[test]
 fn help_and_version_are_results() {
     let place = Place::new();
-    let version = concat!("nexus ", env!("CARGO_PKG_VERSION"), "\n");
-    assert_eq!(place.run(&["version"]).fine().out, version);
-    assert_eq!(place.run(&["--version"]).fine().out, version);
+    let version = concat!("nexus ", env!("CARGO_PKG_VERSION"));
+    assert_eq!(place.run(&["version"]).fine().out, format!("{version} (store format 1)\n"));
+    assert_eq!(place.run(&["--version"]).fine().out, format!("{version}\n"));
     assert!(place.run(&["--help"]).fine().out.contains("Exit codes"));
     assert!(place.run(&["mount", "--help"]).fine().out.contains("cache_seconds=N"));
     assert!(place.run(&["fsck", "--help"]).fine().out.contains("--repair"));

@@ -1,6 +1,6 @@
 //! What is true of the tables after every operation, a query each that finds what breaks it.
 
-use super::rows::ReadTxn;
+use super::read::ReadTxn;
 use crate::error::{ErrorKind, Result};
 
 /// How many violations of one invariant are told.

@@ -5,9 +5,10 @@
 //! The database is in WAL mode, sqlite.org/wal.html, with `synchronous=NORMAL`: commits do not sync, [`WalFile`] does.
 
 mod invariants;
+mod read;
 mod repairs;
-mod rows;
 mod schema;
+mod write;
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -17,8 +18,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 pub use invariants::{Violations, invariants};
+pub use read::ReadTxn;
 pub use repairs::ForeignBody;
-pub use rows::{ReadTxn, WriteTxn};
+pub use schema::FORMAT;
+pub use write::WriteTxn;
 
 use crate::error::{Error, ErrorKind, Result};
 

@@ -5,7 +5,8 @@
 
 use rusqlite::params;
 
-use super::rows::{ReadTxn, WriteTxn, node_row, select_node};
+use super::read::{ReadTxn, node_row, select_node};
+use super::write::WriteTxn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BlobRow, NodeRow, Place, StagingId};
 use crate::model::{Digest, NodeId};

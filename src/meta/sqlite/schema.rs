@@ -7,8 +7,8 @@ use rusqlite::Connection;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The format this code writes.
-pub(super) const FORMAT: i64 = 1;
+/// The format of stores that this code writes, and the latest that it reads.
+pub const FORMAT: i64 = 1;
 
 /// `PRAGMA application_id`: "nxfs", so that file(1) and fsck can tell the database from another's.
 pub(super) const APPLICATION_ID: i64 = 0x6e78_6673;

@@ -1,0 +1,249 @@
+//! Opening and closing files: who serves a handle, and what the last close brings into the rows.
+
+use std::sync::Arc;
+
+use super::entries::{NewNode, make_node};
+use super::live::{Content, FileHandle, Handle, Live, LiveState, Reader};
+use super::store::Vfs;
+use super::types::{HandleId, OpenMode, Opened, Serving};
+use crate::error::{Error, ErrorKind, Result};
+use crate::meta::Place;
+use crate::model::{Attr, Caller, Kind, Name, NodeId};
+
+impl Vfs {
+    /// Makes a regular file and opens it, open(2) with `O_CREAT | O_EXCL`.
+    ///
+    /// # Errors
+    /// As [`Vfs::mknod`].
+    pub fn create(
+        &self,
+        caller: &Caller,
+        parent: NodeId,
+        name: Name<'_>,
+        mode: u32,
+        open: OpenMode,
+    ) -> Result<(Attr, Opened)> {
+        self.space.take(0)?;
+        let now = self.now();
+        let new = NewNode { kind: Kind::File, mode, rdev: 0, target: None, version: 0 };
+        // Taken while the rows are locked: nobody can have opened and closed the file before its creator has it.
+        let (row, live) = self.change(|txn, side| {
+            let row = make_node(txn, side, caller, parent, name, &new, now)?;
+            Ok((row, self.live.acquire(row.attr.id)))
+        })?;
+        {
+            let mut state = live.state.lock();
+            state.loaded = true;
+            state.changed = true;
+            state.vfs_handles += 1;
+        }
+        let file = FileHandle { live, write: open.write, kernel: false, dropped_pages: false };
+        let handle = self.handles.insert(Handle::File(Arc::new(file)));
+        Ok((row.attr, Opened { handle, serving: Serving::Vfs { keep_cache: true } }))
+    }
+
+    /// Opens a regular file, open(2).
+    ///
+    /// # Errors
+    /// `NotFound`, `IsADirectory`, `Invalid` for other kinds, `Damaged`; with `truncate` those of a write.
+    pub fn open(&self, _caller: &Caller, id: NodeId, open: OpenMode) -> Result<Opened> {
+        if open.write || open.truncate {
+            self.check_writable()?;
+        }
+        let live = self.live.acquire(id);
+        let opened = {
+            let mut state = live.state.lock();
+            self.open_live(&live, &mut state, open)
+        };
+        match opened {
+            Ok((serving, kernel)) => {
+                let dropped_pages = matches!(serving, Serving::Vfs { keep_cache: false });
+                let file = FileHandle { live, write: open.write, kernel, dropped_pages };
+                Ok(Opened { handle: self.handles.insert(Handle::File(Arc::new(file))), serving })
+            }
+            Err(e) => {
+                self.let_go(&live)?;
+                Err(e)
+            }
+        }
+    }
+
+    /// Opens a live file under its lock: decides who serves the handle. The kernel does for a file that is only read, and
+    /// for all handles that come while it does: it refuses to mix.
+    fn open_live(&self, live: &Live, state: &mut LiveState, open: OpenMode) -> Result<(Serving, bool)> {
+        self.check_is_file(live.id)?;
+        self.load(live.id, state)?;
+        if open.truncate {
+            self.set_size(live.id, state, 0)?;
+        }
+        let kernel = state.kernel_handles > 0
+            || (open.passthrough && !open.write && state.vfs_handles == 0 && self.is_kernels(live.id, state)?);
+        if !kernel {
+            // Forgotten when such a handle is closed or written to: until then the kernel may not have got to dropping them,
+            // and another open must not tell it to keep them. Afterwards it must: dropping a page whose write is on its
+            // way lets a reader fill it with the bytes from before.
+            let stale = self.stale_pages.lock().contains(&live.id);
+            state.pages_stale = stale;
+            // Reads that the kernel answers from its pages are not seen here: when the next one is to be noted, as relatime
+            // wants it after each change, the pages go. For the same reason only where nobody else has the file open.
+            let unseen = open.read && state.atime_due && state.vfs_handles == 0;
+            state.vfs_handles += 1;
+            let keep_cache = !stale && !unseen;
+            return Ok((Serving::Vfs { keep_cache }, false));
+        }
+        if open.write {
+            if matches!(state.content, Content::Sealed(_)) {
+                self.make_draft(live.id, state, 0)?;
+            }
+            state.kernel_writers += 1;
+            self.notice_kernel_writes(state)?;
+            self.stale_pages.lock().insert(live.id);
+        }
+        let file = match (&state.kernel_file, &mut state.content) {
+            (Some(file), _) => Arc::clone(file),
+            (None, Content::Staged { file, .. }) => Arc::clone(file),
+            (None, Content::Sealed(Some(body))) => match self.reader(body)? {
+                Reader::File(reader) => Arc::clone(&reader.0.read()),
+                Reader::Bytes(_) => return Err(Error::new(ErrorKind::Io, "serve a small body from a file")),
+            },
+            (None, _) => return Err(Error::new(ErrorKind::Io, "serve a draft in memory from a file")),
+        };
+        state.kernel_handles += 1;
+        state.kernel_file = Some(Arc::clone(&file));
+        self.note_read(state);
+        Ok((Serving::Kernel(file), true))
+    }
+
+    /// Whether the kernel may serve a file that nobody has open: its body is a file of its own, or a blob's that the
+    /// kernel serves to no other node.
+    fn is_kernels(&self, id: NodeId, state: &mut LiveState) -> Result<bool> {
+        match &mut state.content {
+            Content::Staged { .. } => Ok(true),
+            Content::Sealed(Some(body)) if body.place == Place::File => {
+                self.reader(body)?;
+                let digest = body.digest;
+                let mut core = self.lock_core();
+                let free = !core.side.kernel_served.contains_key(&digest);
+                if free {
+                    core.side.kernel_served.insert(digest, id);
+                    state.kernel_blob = Some(digest);
+                }
+                Ok(free)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    pub(super) fn check_is_file(&self, id: NodeId) -> Result<()> {
+        match self.lock_core().meta.read().node(id)?.attr.kind {
+            Kind::File => Ok(()),
+            Kind::Directory => Err(Error::new(ErrorKind::IsADirectory, "open a directory as a file")),
+            _ => Err(Error::new(ErrorKind::Invalid, "open what is no regular file")),
+        }
+    }
+
+    /// Closes a handle. With the last one of a file its draft is sealed, or handed to be sealed.
+    ///
+    /// # Errors
+    /// `BadHandle`; what saving the draft reports. The draft is then kept, and saved as soon as that succeeds.
+    pub fn release(&self, handle: HandleId) -> Result<()> {
+        let Handle::File(file) = self.handles.remove(handle)? else {
+            return Ok(());
+        };
+        let mut noticed = Ok(());
+        {
+            let mut state = file.live.state.lock();
+            if file.kernel {
+                noticed = self.notice_kernel_writes(&mut state);
+                state.kernel_handles -= 1;
+                state.kernel_writers -= u32::from(file.write);
+                if state.kernel_handles == 0 {
+                    state.kernel_file = None;
+                    state.kernel_seen = None;
+                    if let Some(digest) = state.kernel_blob.take() {
+                        self.lock_core().side.kernel_served.remove(&digest);
+                    }
+                }
+            } else {
+                state.vfs_handles -= 1;
+                if file.dropped_pages {
+                    self.stale_pages.lock().remove(&file.live.id);
+                }
+            }
+        }
+        self.let_go(&file.live).and(noticed)
+    }
+
+    /// Ends one use of a live file. The last one saves what is not in the rows yet, and removes a node without a name. If
+    /// saving fails the use goes on, so that nothing is lost, and ends when [`Vfs::save_kept`] succeeds.
+    pub(super) fn let_go(&self, live: &Arc<Live>) -> Result<()> {
+        self.let_go_of(live, true)
+    }
+
+    /// The same; `seal` says whether a draft that is left is to be sealed.
+    pub(super) fn let_go_of(&self, live: &Arc<Live>, seal: bool) -> Result<()> {
+        let id = live.id;
+        let mut state = live.state.lock();
+        let last = self.live.users(id) == 1;
+        let mut outcome = Ok(());
+        if last && state.loaded {
+            // Into a staging file before the core is locked; small drafts follow under its lock.
+            if let Content::Memory { bytes, .. } = &state.content {
+                let large = bytes.len() > crate::model::SMALL_BODY_BYTES_MAX;
+                let row = self.lock_core().meta.read().find_node(id);
+                if large && !matches!(row, Ok(Some(row)) if row.attr.nlink == 0) {
+                    outcome = self.save_memory(id, &mut state);
+                }
+            }
+        }
+        let mut core = self.lock_core();
+        // Also when nothing was loaded: the last name may have gone in between.
+        if last && outcome.is_ok() && !self.read_only {
+            outcome = self.finish(&mut core, id, &mut state);
+        }
+        if outcome.is_err() && matches!(state.content, Content::Memory { saved: false, .. }) {
+            self.kept.lock().push(Arc::clone(live));
+            return outcome;
+        }
+        self.live.release(id);
+        drop(core);
+        if last {
+            if let Content::Memory { bytes, .. } = &state.content {
+                self.space.memory(-(bytes.len() as i64));
+            }
+            let staged = matches!(state.content, Content::Staged { .. });
+            let generation = state.generation;
+            *state = LiveState { generation, ..LiveState::default() };
+            if staged && seal {
+                self.sealing.push(id);
+            }
+        }
+        outcome
+    }
+
+    /// Tries again to save the drafts that could not be saved when their files were closed.
+    pub(super) fn save_kept(&self) -> Result<()> {
+        let kept = std::mem::take(&mut *self.kept.lock());
+        kept.iter().map(|live| self.let_go(live)).fold(Ok(()), Result::and)
+    }
+
+    /// Brings the rows of a file up to date when nobody has it open any more.
+    fn finish(&self, core: &mut super::store::Core, id: NodeId, state: &mut LiveState) -> Result<()> {
+        let Some(row) = core.meta.read().find_node(id)? else { return Ok(()) };
+        if row.attr.nlink == 0 {
+            return self.change_in(core, |txn, side| {
+                side.bury(&row.attr);
+                txn.delete_node(id)?;
+                side.drop_body(txn, row.body)
+            });
+        }
+        self.save_small_in(core, id, state)?;
+        if state.pending.is_some() || state.atime.is_some() || state.changed {
+            self.change_in(core, |txn, _| {
+                self.flush_times(txn, id, state)?;
+                if state.changed { txn.count_version(id) } else { Ok(()) }
+            })?;
+        }
+        Ok(())
+    }
+}
