@@ -21,6 +21,7 @@ mod entries;
 mod gc;
 mod io;
 mod live;
+mod lock;
 mod open;
 mod recover;
 mod repair;

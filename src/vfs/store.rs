@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::live::{BlobReader, HandleTable, Live, LiveTable};
+use super::lock::StoreLock;
 use super::seal::SealQueue;
 use super::space::Space;
 use crate::cas::{BlobStore, Staging};
@@ -67,7 +67,7 @@ pub struct Vfs {
     housekeeper: Arc<Housekeeper>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     closed: AtomicBool,
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<StoreLock>>,
 }
 
 /// All rows, and what belongs to them in memory.
@@ -222,7 +222,7 @@ impl Vfs {
             Ok(false) => return Err(Error::new(ErrorKind::NotFound, format!("no store in {}", data_dir.display()))),
             Err(e) => return Err(Error::io(format!("look for a store in {}", data_dir.display()), e)),
         }
-        let lock = lock_store(&data_dir, read_only)?;
+        let lock = StoreLock::take(&data_dir, read_only)?;
         let opened = if read_only {
             MetaStore::open_read_only(&database).map(|meta| (meta, None))
         } else {
@@ -516,35 +516,4 @@ fn keep_house(store: &Weak<Vfs>, housekeeper: &Housekeeper) {
             log::error!("committing in the background: {e}");
         }
     }
-}
-
-/// Takes the exclusive lock of a store, or a shared one for reading.
-fn lock_store(data_dir: &Path, read_only: bool) -> Result<File> {
-    let path = data_dir.join("nexus.lock");
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|e| Error::io(format!("open the lock of the store, {}", path.display()), e))?;
-    let how = if read_only {
-        rustix::fs::FlockOperation::NonBlockingLockShared
-    } else {
-        rustix::fs::FlockOperation::NonBlockingLockExclusive
-    };
-    if rustix::fs::flock(&file, how).is_err() {
-        let mut holder = String::new();
-        let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-        let holder = if known { format!("process {}", holder.trim()) } else { "another process".into() };
-        return Err(Error::new(ErrorKind::InUse, format!("the store in {} is held by {holder}", data_dir.display())));
-    }
-    if !read_only {
-        let mut note = || {
-            file.set_len(0)?;
-            writeln!(file, "{}", std::process::id())
-        };
-        note().map_err(|e: std::io::Error| Error::io("write the lock of the store", e))?;
-    }
-    Ok(file)
 }
