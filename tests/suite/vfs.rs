@@ -484,6 +484,23 @@ fn what_was_synced_survives_an_owner_that_does_not_close() {
     }
 }
 
+/// What `rsync` and `tar` do: the time is set when the file is closed, and at once.
+#[test]
+fn a_time_set_on_a_closed_file_survives_an_owner_that_does_not_close() {
+    for len in SIZES {
+        let (mut store, past) = (Store::new(), Timestamp(1_000_000_000_000_000_000));
+        let id = store.put("/a", &body(len, 9));
+        let change = AttrChange { mtime: Some(SetTime::At(past)), ..AttrChange::default() };
+        store.vfs().setattr(&CALLER, id, &change).unwrap();
+        let handle = store.vfs().open(&CALLER, id, READ).unwrap().handle;
+        store.vfs().fsync(handle).unwrap();
+        store.vfs = None;
+        store.vfs = Some(store.open(false).unwrap());
+        assert_eq!(store.attr("/a").unwrap().mtime, past, "{len} bytes");
+        store.end();
+    }
+}
+
 #[test]
 fn an_unlinked_file_lives_as_long_as_it_is_open() {
     for len in SIZES {
