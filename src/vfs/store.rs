@@ -495,6 +495,7 @@ impl Vfs {
 impl Drop for Vfs {
     fn drop(&mut self) {
         self.stop_threads();
+        self.unlock();
     }
 }
 
