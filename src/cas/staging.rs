@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use super::{BlobStore, sync_directory};
 use crate::error::{Error, Result};
 use crate::meta::StagingId;
-use crate::model::Digest;
+use crate::model::{Digest, Timestamp};
 
 /// Chooses the signal of a lease, fcntl(2); include/uapi/asm-generic/fcntl.h. The crate libc does not have it.
 const F_SETSIG: libc::c_int = 10;
@@ -105,6 +105,19 @@ impl Staging {
             .write(true)
             .open(self.path(id))
             .map_err(|e| Error::io(format!("open staging file {}", id.0), e))
+    }
+
+    /// Sets the modification time of a staging file, if it is there. Opened for reading, not to be taken for a writer.
+    ///
+    /// # Errors
+    /// What open(2) and futimens(3) report.
+    pub fn set_modified(&self, id: StagingId, mtime: Timestamp) -> Result<()> {
+        match File::open(self.path(id)).and_then(|file| file.set_modified(mtime.into())) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io(format!("set the time of staging file {}", id.0), e))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Opens a staging file for reading, if nobody has it open for writing. Somebody may have: a process to which the

@@ -6,7 +6,7 @@ use super::live::{Content, Live, LiveState};
 use super::store::Vfs;
 use super::types::StatFs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::NodeRow;
+use crate::meta::{BodyRow, NodeRow};
 use crate::model::{Attr, AttrChange, Caller, Kind, NodeId, SetTime, Timestamp, perm};
 
 impl Vfs {
@@ -58,8 +58,15 @@ impl Vfs {
             state.atime_due = true;
             state.pending = None;
             state.atime = None;
-            if change.mtime.is_some() {
-                state.set_file_mtime(row.attr.mtime)?;
+        }
+        if change.mtime.is_some() {
+            match (state.as_deref_mut(), row.body) {
+                (Some(state), _) if matches!(state.content, Content::Staged { .. }) => {
+                    state.set_file_mtime(row.attr.mtime)?;
+                }
+                // Closed, and not sealed yet: after a crash the file is asked.
+                (_, BodyRow::Draft(draft)) => self.staging.set_modified(draft, row.attr.mtime)?,
+                _ => {}
             }
         }
         drop(state);

@@ -273,7 +273,11 @@ impl Vfs {
         file: &File,
         size: u64,
     ) -> Result<bool> {
-        let replaces = self.lock_core().meta.read().node(id)?.body != BodyRow::Empty;
+        let before = self.lock_core().meta.read().node(id)?;
+        let replaces = before.body != BodyRow::Empty;
+        // After a crash the file is asked, and a time that was set is not when it was made.
+        let mtime = state.pending.map_or(before.attr.mtime, |pending| pending.mtime);
+        file.set_modified(mtime.into()).map_err(|e| Error::io("set the time of a staging file", e))?;
         if replaces {
             file.sync_data().map_err(|e| Error::io("sync a draft", e))?;
             self.staging.sync()?;
@@ -316,6 +320,13 @@ impl Vfs {
             (None, reader) => self.copy_out_of_blob(id, state, &body, reader)?,
         };
         state.kernel_blob = None;
+        // After a crash the file is asked for its time. The row names it already: this must not fail the change of state.
+        let mtime = self.lock_core().meta.read().node(id).map(|row| row.attr.mtime);
+        if let Err(e) =
+            mtime.map_err(|e| e.to_string()).and_then(|t| file.set_modified(t.into()).map_err(|e| e.to_string()))
+        {
+            log::warn!("the staging file of node {id} keeps its time: {e}");
+        }
         if state.kernel_handles > 0 {
             state.kernel_seen = Some(look(&file)?);
         }
