@@ -293,18 +293,8 @@ impl Vfs {
             settled.and(durable)
         };
         self.core.lock().meta.close();
-        self.unlock();
+        self.lock.lock().take();
         ended
-    }
-
-    /// Lets the store go for the next owner. Closing the file alone would not: a child that this process is starting has
-    /// it open, too, until its exec, and the lock with it, flock(2).
-    fn unlock(&self) {
-        if let Some(file) = self.lock.lock().take()
-            && let Err(e) = rustix::fs::flock(&file, rustix::fs::FlockOperation::Unlock)
-        {
-            log::error!("unlocking the store: {e}");
-        }
     }
 
     fn stop_threads(&self) {
@@ -495,7 +485,6 @@ impl Vfs {
 impl Drop for Vfs {
     fn drop(&mut self) {
         self.stop_threads();
-        self.unlock();
     }
 }
 
