@@ -475,10 +475,15 @@ impl Vfs {
         if pending {
             self.barrier()?;
         }
-        match &self.wal {
-            Some(wal) => checkpointer.run(wal),
-            None => Ok(()),
+        if let Some(wal) = &self.wal
+            && checkpointer.is_due(wal)?
+        {
+            checkpointer.run()?;
+            let mut core = self.core.lock();
+            core.meta.commit()?;
+            checkpointer.run()?;
         }
+        Ok(())
     }
 }
 

@@ -28,8 +28,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// Commits by two connections at once can be lost by the versions from 3.7.0 up to here (sqlite.org, WAL-reset bug).
 const OLDEST_SOUND_SQLITE: i32 = 3_051_003;
 
-/// Pages in the WAL beyond which a checkpoint is due: 16 MiB of pages of 4 KiB.
-const CHECKPOINT_PAGES: i64 = 4096;
+/// Bytes of the WAL beyond which it is moved into the database and begun anew. The longer, the fewer pages are moved twice,
+/// and the more has to be read after a crash; 64 MiB are read in some tens of milliseconds.
+const LOG_BYTES_MAX: u64 = 64 << 20;
 
 /// The database of a store, open for its owner.
 #[derive(Debug)]
@@ -96,7 +97,7 @@ impl MetaStore {
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         conn.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
-             PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA cache_spill = OFF;
+             PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA cache_spill = OFF;
              PRAGMA mmap_size = 0; BEGIN IMMEDIATE; PRAGMA user_version = 1; COMMIT;",
         )
         .map_err(sql("open the database for writing"))?;
@@ -266,15 +267,20 @@ pub struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Checkpoints as far as nobody is disturbed, when the log is longer than 16 MiB.
+    /// Whether the log is so long that it should be moved into the database.
+    ///
+    /// # Errors
+    /// What fstat(2) reports.
+    pub fn is_due(&self, wal: &WalFile) -> Result<bool> {
+        Ok(wal.0.metadata().map_err(|e| Error::io("look at the log", e))?.len() > LOG_BYTES_MAX)
+    }
+
+    /// Moves the log into the database as far as nobody is disturbed. Run once beside writers it does most of the work; run
+    /// again while nothing is written and all is committed it does the rest, and the log is begun anew.
     ///
     /// # Errors
     /// What SQLite reports; the next call tries again.
-    pub fn run(&mut self, wal: &WalFile) -> Result<()> {
-        let length = wal.0.metadata().map_err(|e| Error::io("look at the log", e))?.len();
-        if length < (CHECKPOINT_PAGES * 4096).unsigned_abs() {
-            return Ok(());
-        }
+    pub fn run(&mut self) -> Result<()> {
         if self.conn.is_none() {
             let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             conn.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;")
