@@ -157,7 +157,7 @@ impl Vfs {
     }
 
     /// Hashes the file of a blob unless its stamp shows that it is the one that was sealed or last verified.
-    fn verify(&self, body: &SealedBody, file: &File) -> Result<()> {
+    pub(super) fn verify(&self, body: &SealedBody, file: &File) -> Result<()> {
         let before = crate::cas::stamp(file)?;
         {
             let core = self.lock_core();

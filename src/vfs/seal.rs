@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::live::Live;
 use super::store::{Removal, Vfs};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobRow, BodyChange, BodyRow, Place, StagingId};
 use crate::model::{Digest, NodeId};
 
@@ -232,6 +232,7 @@ impl Vfs {
     /// Gives a draft its digest as name and the node that blob as body, or one reference more on the blob that has the
     /// same bytes already.
     fn put_sealed(&self, id: NodeId, draft: StagingId, digest: &Digest, size: u64, blocks: u64) -> Result<BlobRow> {
+        self.recheck(digest)?;
         let mut core = self.lock_core();
         let known = core.meta.read().find_blob(digest)?;
         if let Some(blob) = known.filter(|blob| self.is_intact(blob)) {
@@ -271,6 +272,17 @@ impl Vfs {
         outcome
     }
 
+    /// Hashes the file of a blob that is about to stand for a draft with the same bytes, unless it is the one that was
+    /// sealed: a damaged one is put aside, and the draft takes its place.
+    fn recheck(&self, digest: &Digest) -> Result<()> {
+        let known = self.lock_core().meta.read().find_blob(digest)?;
+        let Some(blob) = known.filter(|blob| blob.place == Place::File) else { return Ok(()) };
+        match self.blobs.open(digest).and_then(|file| self.verify(&super::body::sealed(&blob), &file)) {
+            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Damaged) => Err(e),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the bytes of a blob are there: a damaged one was put aside, and is healed by the same bytes.
     fn is_intact(&self, blob: &BlobRow) -> bool {
         blob.place == Place::Database || self.blobs.has(&blob.digest)
@@ -280,10 +292,7 @@ impl Vfs {
 fn name_blob(txn: &crate::meta::WriteTxn<'_>, id: NodeId, draft: StagingId, blob: &BlobRow) -> Result<()> {
     let row = txn.node(id)?;
     if row.body != BodyRow::Draft(draft) {
-        return Err(Error::new(
-            crate::error::ErrorKind::Damaged,
-            format!("node {id} lost its draft while it was sealed"),
-        ));
+        return Err(Error::new(ErrorKind::Damaged, format!("node {id} lost its draft while it was sealed")));
     }
     let change = BodyChange {
         size: blob.size,

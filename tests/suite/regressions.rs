@@ -292,3 +292,21 @@ fn every_open_drops_stale_pages_until_one_of_them_surely_has() {
     store.vfs.release(third).unwrap();
     store.end();
 }
+
+/// A blob whose file had been changed behind the store's back, and was not read since, stood for a new file of the right
+/// bytes: the only good copy was dropped.
+#[test]
+fn a_damaged_blob_does_not_stand_for_a_good_draft() {
+    let store = Store::new();
+    let right = body(STAGED, 7);
+    let first = store.make("a", &right);
+    store.vfs.settle().unwrap();
+    let digest = store.vfs.etag(first).unwrap().to_string();
+    let path = store.data_dir().join("cas").join(&digest[..2]).join(&digest[2..4]).join(&digest);
+    std::fs::write(&path, body(STAGED, 8)).unwrap();
+    let second = store.make("b", &right);
+    store.vfs.settle().unwrap();
+    assert!(store.get(second) == right);
+    assert!(store.get(first) == right, "and heals the other");
+    store.end();
+}

@@ -63,7 +63,7 @@ fn plain_directory() {
 
 #[test]
 fn library() {
-    runs("library", Library::new, &[1, 2, 3, 4], 10_000);
+    runs("library", Library::new, &[1, 2, 3, 4, 5], 10_000);
 }
 
 #[test]
