@@ -190,8 +190,12 @@ impl Vfs {
             // Into a staging file before the core is locked; small drafts follow under its lock.
             if let Content::Memory { bytes, .. } = &state.content {
                 let large = bytes.len() > crate::model::SMALL_BODY_BYTES_MAX;
-                let row = self.lock_core().meta.read().find_node(id);
-                if large && !matches!(row, Ok(Some(row)) if row.attr.nlink == 0) {
+                // Only a large one asks whether it still has a name: a small one is saved or dropped with its row below.
+                let wanted = large && {
+                    let row = self.lock_core().meta.read().find_node(id);
+                    !matches!(row, Ok(Some(row)) if row.attr.nlink == 0)
+                };
+                if wanted {
                     outcome = self.save_memory(id, &mut state);
                 }
             }

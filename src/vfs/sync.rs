@@ -6,7 +6,7 @@ use super::resolve::directory;
 use super::store::Vfs;
 use super::types::{HandleId, RenameMode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::BodyRow;
+use crate::meta::{BodyRow, StagingId};
 use crate::model::{Digest, Kind, Name, NodeId};
 
 impl Vfs {
@@ -73,15 +73,20 @@ impl Vfs {
             }
         }
         if let BodyRow::Draft(draft) = moved.body {
-            match self.staging.open(draft) {
-                Ok(file) => file.sync_data().map_err(|e| Error::io("sync a draft", e))?,
-                // Sealed in the meantime, which includes syncing.
-                Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-                Err(e) => return Err(e),
-            }
+            self.sync_closed(draft)?;
             self.staging.sync()?;
         }
         Ok(())
+    }
+
+    /// Syncs the bytes of a draft that nobody has open.
+    fn sync_closed(&self, draft: StagingId) -> Result<()> {
+        match self.staging.open(draft) {
+            Ok(file) => file.sync_data().map_err(|e| Error::io("sync a draft", e)),
+            // Sealed in the meantime, which includes syncing.
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(e),
+        }
     }
 
     /// Saves the drafts that are in memory, so that a crash loses little; `all` also waits for files that are busy.
@@ -104,12 +109,8 @@ impl Vfs {
         // And those that are closed and wait to be sealed.
         let drafts = self.lock_core().meta.read().drafts()?;
         for row in drafts {
-            let BodyRow::Draft(draft) = row.body else { continue };
-            match self.staging.open(draft) {
-                Ok(file) => file.sync_data().map_err(|e| Error::io("sync a draft", e))?,
-                // Sealed in the meantime, which includes syncing.
-                Err(e) if e.kind() == ErrorKind::NotFound => {}
-                Err(e) => return Err(e),
+            if let BodyRow::Draft(draft) = row.body {
+                self.sync_closed(draft)?;
             }
         }
         self.staging.sync()

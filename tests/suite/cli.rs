@@ -549,8 +549,8 @@ mkdir dev
 mount -t tmpfs -o dev,mode=755 tmpfs dev
 mknod -m 666 dev/fuse c 10 229
 mount --bind dev/fuse /dev/fuse
-trap 'umount -lq home/mnt || true' EXIT
 cd home
+trap 'if mountpoint -q mnt; then umount -l mnt; fi' EXIT
 nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups -- env HOME="$PWD" "$@"; }
 nobody ../nexus init
 nobody ../nexus mount mnt
