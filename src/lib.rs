@@ -8,7 +8,8 @@
 //! | [`model`] | nouns without I/O | `error` |
 //! | [`meta`] | rows and transactions; the only user of rusqlite | `model` |
 //! | [`cas`] | bodies and drafts as files | `meta` (types), `model` |
-//! | [`vfs`] | the filesystem: one operation, one transaction | `meta`, `cas`, `model` |
+//! | [`work`] | the queue: what follows from the attributes of work items | `meta`, `model` |
+//! | [`vfs`] | the filesystem: one operation, one transaction | `work`, `meta`, `cas`, `model` |
 //! | [`fuse`] | the kernel's protocol; the only user of fuser and errno numbers | `vfs`, `model` |
 //! | [`config`] | where settings come from; the only user of serde_yaml | `model` |
 //! | [`daemon`] | a store that lives | `fuse`, `vfs`, `model` |
@@ -24,3 +25,4 @@ pub mod fuse;
 pub mod meta;
 pub mod model;
 pub mod vfs;
+pub mod work;

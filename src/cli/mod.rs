@@ -4,9 +4,12 @@
 //! alone are the terminal and the exit codes.
 
 mod exit;
+mod meta;
 mod mount;
 mod output;
 mod store;
+mod store_access;
+mod work;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -40,6 +43,9 @@ enum Command {
     #[command(visible_alias = "unmount")]
     Umount(mount::Umount),
     Fsck(store::Fsck),
+    Meta(meta::Meta),
+    Find(meta::Find),
+    Work(work::Work),
     /// Print the version
     Version,
 }
@@ -65,6 +71,9 @@ impl Cli {
             Command::Init(init) => init.run(),
             Command::Mount(mount) => mount.run(),
             Command::Umount(umount) => umount.run(),
+            Command::Meta(meta) => meta.run(),
+            Command::Find(find) => find.run(),
+            Command::Work(work) => work.run(),
             Command::Version => {
                 output::line(format_args!("nexus {} (store format {})", env!("CARGO_PKG_VERSION"), nexus::meta::FORMAT))
             }

@@ -4,9 +4,11 @@
 
 mod digest;
 mod limits;
+pub mod metadata;
 mod node;
 mod path;
 mod time;
+pub mod work;
 
 pub use digest::{Digest, Hasher};
 pub use limits::*;

@@ -11,17 +11,20 @@
 //!
 //! # Locks
 //! In this order, each held for microseconds except the first: a file's state (`live::Live`, held during its own input
-//! and output), the core (all rows), the table of live files. Nothing takes an earlier one while it holds a later one.
+//! and output), the core (all rows), the table of live files or the feed of the queue. Nothing takes an earlier one while it holds a later one.
 
 mod attrs;
 mod body;
 mod check;
 mod directories;
 mod entries;
+mod feed;
+mod find;
 mod gc;
 mod io;
 mod live;
 mod lock;
+mod metadata;
 mod open;
 mod recover;
 mod repair;
@@ -32,8 +35,11 @@ mod space;
 mod store;
 mod sync;
 mod types;
+mod work;
 mod xattrs;
 
 pub use check::CheckReport;
+pub use find::{Found, FoundKey, FoundPage};
 pub use store::{StoreOptions, Vfs};
 pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};
+pub use work::WorkChanges;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::feed::Feed;
 use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::lock::StoreLock;
 use super::seal::SealQueue;
@@ -18,6 +19,7 @@ use crate::cas::{BlobStore, Staging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BodyRow, Checkpointer, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
 use crate::model::{Attr, Caller, Digest, Kind, NodeId, Timestamp};
+use crate::work::Moved;
 
 /// The longest time an operation stays uncommitted.
 const COMMIT_AGE: Duration = Duration::from_millis(25);
@@ -51,6 +53,7 @@ pub struct Vfs {
     pub(super) staging: Staging,
     pub(super) space: Space,
     pub(super) sealing: Arc<SealQueue>,
+    pub(super) feed: Feed,
     /// Files that nobody has open and whose draft could not be saved yet; each counts as a use.
     pub(super) kept: Mutex<Vec<Arc<Live>>>,
     /// Nodes of which the kernel may have cached pages that are out of date, because it wrote behind them itself.
@@ -90,6 +93,10 @@ pub(super) struct Side {
     pub(super) removals: Vec<Removal>,
     /// Nodes removed while the kernel still knows them.
     pub(super) tombs: HashMap<NodeId, Attr>,
+    /// Whether there may be work items or dependencies: without any, a file that is removed is not asked for.
+    pub(super) queue_used: bool,
+    /// What the present operation has moved in the queue.
+    pub(super) moved: Vec<Moved>,
 }
 
 /// A file that no durable row will name.
@@ -206,6 +213,7 @@ impl Vfs {
         let vfs = Arc::new(Self::open_as_it_is(options)?);
         if !read_only {
             vfs.number_nodes()?;
+            vfs.know_queue()?;
             vfs.recover()?;
             vfs.start_threads()?;
         }
@@ -238,6 +246,7 @@ impl Vfs {
             staging: Staging::new(&data_dir),
             space: Space::new(&data_dir),
             sealing: Arc::default(),
+            feed: Feed::default(),
             kept: Mutex::default(),
             stale_pages: Mutex::default(),
             readers: Mutex::default(),
@@ -347,7 +356,11 @@ impl Vfs {
             side.id_ceiling = ceiling;
         }
         let was_dirty = meta.is_dirty();
+        side.moved.clear();
         let value = meta.write(|txn| operation(txn, side))?;
+        if !side.moved.is_empty() {
+            self.feed.publish(meta.read(), &side.moved, self.now())?;
+        }
         if !was_dirty {
             self.housekeeper.work.lock().dirty = true;
             self.housekeeper.wake.notify_one();
@@ -467,6 +480,7 @@ impl Vfs {
         if !tidy {
             return Ok(());
         }
+        self.expire_leases()?;
         if let Err(e) = self.save_kept() {
             log::warn!("a file that was closed is not saved yet, trying again: {e}");
         }

@@ -24,3 +24,4 @@ mod semantics;
 mod space;
 mod user;
 mod vfs;
+mod work;
