@@ -11,9 +11,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("meta", &["model", "error"]),
     ("cas", &["meta", "model", "error"]),
     ("vfs", &["meta", "cas", "model", "error"]),
-    ("fuse", &["vfs", "model", "error", "advice"]),
+    ("view", &["vfs", "model", "error"]),
+    ("fuse", &["view", "vfs", "model", "error", "advice"]),
     ("config", &["model", "error", "advice"]),
-    ("daemon", &["fuse", "vfs", "model", "error", "advice"]),
+    ("daemon", &["fuse", "view", "vfs", "model", "error", "advice"]),
 ];
 
 /// A foreign crate, and the places that may use it.
