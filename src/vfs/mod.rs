@@ -25,6 +25,7 @@ mod lock;
 mod open;
 mod recover;
 mod repair;
+mod reserved;
 mod resolve;
 mod seal;
 mod share;
