@@ -43,6 +43,15 @@ pub struct NodeRow {
     pub body: BodyRow,
 }
 
+impl NodeRow {
+    /// The change to another body of `size` bytes that takes `blocks`, with the times of this row: where the body is kept
+    /// changes, not what is in it. A change of what is in it names its times over these.
+    #[must_use]
+    pub fn with_body(&self, body: BodyRow, size: u64, blocks: u64) -> BodyChange {
+        BodyChange { size, blocks, mtime: self.attr.mtime, ctime: self.attr.ctime, new_version: false, body }
+    }
+}
+
 /// Where the bytes of a blob are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {

@@ -16,7 +16,7 @@ use super::live::{BlobReader, Content, LiveState, Pending, Reader, SealedBody};
 use super::resolve::paths_of;
 use super::store::{Core, Removal, Vfs};
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BlobRow, BodyChange, BodyRow, Place, WriteTxn};
+use crate::meta::{BlobRow, BodyChange, BodyRow, NodeRow, Place, WriteTxn};
 use crate::model::{Digest, FILE_BYTES_MAX, MEMORY_DRAFT_BYTES_MAX, NodeId, SMALL_BODY_BYTES_MAX, Timestamp};
 
 /// An access time older than this is renewed by a read, relatime of mount(8): a day.
@@ -86,9 +86,11 @@ impl Vfs {
 
     /// Makes a change that the kernel wrote past the filesystem a change like another.
     pub(super) fn notice_kernel_writes(&self, state: &mut LiveState) -> Result<()> {
-        if state.kernel_writers == 0 {
-            return Ok(());
-        }
+        if state.kernel_writers == 0 { Ok(()) } else { self.look_at_kernel_file(state) }
+    }
+
+    /// The same where the kernel is about to write: what its file looks like is remembered.
+    pub(super) fn look_at_kernel_file(&self, state: &mut LiveState) -> Result<()> {
         let Content::Staged { file, .. } = &state.content else { return Ok(()) };
         let seen = look(file)?;
         if state.kernel_seen.is_some_and(|before| before != seen) {
@@ -282,20 +284,9 @@ impl Vfs {
             file.sync_data().map_err(|e| Error::io("sync a draft", e))?;
             self.staging.sync()?;
         }
-        let now = self.now();
-        let pending = state.pending.unwrap_or(Pending { mtime: now, ctime: now });
         self.change(|txn, side| {
             let row = txn.node(id)?;
-            let body = BodyRow::Draft(draft);
-            let change = BodyChange {
-                size,
-                blocks: blocks_of(size),
-                mtime: if state.pending.is_some() { pending.mtime } else { row.attr.mtime },
-                ctime: if state.pending.is_some() { pending.ctime.max(row.attr.ctime) } else { row.attr.ctime },
-                new_version: false,
-                body,
-            };
-            txn.update_body(id, &change)?;
+            txn.update_body(id, &written(&row, BodyRow::Draft(draft), size, state.pending))?;
             side.drop_body(txn, row.body)
         })?;
         Ok(replaces)
@@ -385,15 +376,7 @@ impl Vfs {
                 return Ok(false);
             }
             let row = txn.node(id)?;
-            let change = BodyChange {
-                size: body.size,
-                blocks: row.attr.blocks,
-                mtime: row.attr.mtime,
-                ctime: row.attr.ctime,
-                new_version: false,
-                body: BodyRow::Draft(draft),
-            };
-            txn.update_body(id, &change)?;
+            txn.update_body(id, &row.with_body(BodyRow::Draft(draft), body.size, row.attr.blocks))?;
             let served = kernel_blob.unwrap_or(body.digest);
             if side.kernel_served.get(&served) == Some(&id) {
                 side.kernel_served.remove(&served);
@@ -446,21 +429,21 @@ impl Vfs {
         self.change_in(core, |txn, side| {
             let row = txn.node(id)?;
             let body = if bytes.is_empty() { BodyRow::Empty } else { BodyRow::Blob(put_small(txn, &digest, bytes)?) };
-            let times = pending.unwrap_or(Pending { mtime: row.attr.mtime, ctime: row.attr.ctime });
-            let change = BodyChange {
-                size,
-                blocks: blocks_of(size),
-                mtime: times.mtime,
-                ctime: times.ctime.max(row.attr.ctime),
-                new_version: false,
-                body,
-            };
-            txn.update_body(id, &change)?;
+            txn.update_body(id, &written(&row, body, size, pending))?;
             side.drop_body(txn, row.body)
         })?;
         *saved = true;
         state.pending = None;
         Ok(())
+    }
+}
+
+/// The change of a row to a draft that was saved, with the times of what was written to it.
+fn written(row: &NodeRow, body: BodyRow, size: u64, pending: Option<Pending>) -> BodyChange {
+    let change = row.with_body(body, size, blocks_of(size));
+    match pending {
+        Some(Pending { mtime, ctime }) => BodyChange { mtime, ctime: ctime.max(row.attr.ctime), ..change },
+        None => change,
     }
 }
 

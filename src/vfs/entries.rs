@@ -174,11 +174,14 @@ impl Vfs {
                 (RenameMode::Exchange, None) => return Err(Error::new(ErrorKind::NotFound, "exchange two names")),
                 _ => {}
             }
-            if moved.attr.kind == Kind::Directory && is_ancestor(txn, moved.attr.id, new_parent)? {
+            // In one directory nothing comes to lie below itself, however deep the walk upwards would be.
+            let elsewhere = new_parent != parent;
+            if elsewhere && moved.attr.kind == Kind::Directory && is_ancestor(txn, moved.attr.id, new_parent)? {
                 return Err(Error::new(ErrorKind::Invalid, "rename a directory into itself"));
             }
             if let Some(target) = target.filter(|t| t.attr.kind == Kind::Directory)
                 && mode == RenameMode::Replace
+                && elsewhere
                 && is_ancestor(txn, target.attr.id, parent)?
             {
                 return Err(Error::new(ErrorKind::NotEmpty, "rename over a directory above"));

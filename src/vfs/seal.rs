@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use super::live::Live;
 use super::store::{Removal, Vfs};
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BlobRow, BodyChange, BodyRow, Place, StagingId};
+use crate::meta::{BlobRow, BodyRow, Place, StagingId};
 use crate::model::{Digest, NodeId};
 
 /// How long a file has to be left alone before it is sealed.
@@ -216,15 +216,7 @@ impl Vfs {
             if row.body != BodyRow::Draft(draft) {
                 return Ok(());
             }
-            let change = BodyChange {
-                size: 0,
-                blocks: 0,
-                mtime: row.attr.mtime,
-                ctime: row.attr.ctime,
-                new_version: false,
-                body: BodyRow::Empty,
-            };
-            txn.update_body(id, &change)?;
+            txn.update_body(id, &row.with_body(BodyRow::Empty, 0, 0))?;
             side.drop_body(txn, row.body)
         })
     }
@@ -294,13 +286,5 @@ fn name_blob(txn: &crate::meta::WriteTxn<'_>, id: NodeId, draft: StagingId, blob
     if row.body != BodyRow::Draft(draft) {
         return Err(Error::new(ErrorKind::Damaged, format!("node {id} lost its draft while it was sealed")));
     }
-    let change = BodyChange {
-        size: blob.size,
-        blocks: blob.blocks,
-        mtime: row.attr.mtime,
-        ctime: row.attr.ctime,
-        new_version: false,
-        body: BodyRow::Blob(blob.id),
-    };
-    txn.update_body(id, &change)
+    txn.update_body(id, &row.with_body(BodyRow::Blob(blob.id), blob.size, blob.blocks))
 }
