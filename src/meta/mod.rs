@@ -14,7 +14,7 @@ pub use sqlite::{Checkpointer, FORMAT, ForeignBody, MetaStore, ReadTxn, Violatio
 use crate::model::{Attr, Digest, Kind, NodeId, Timestamp};
 
 /// The number of a blob in the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobId(pub i64);
 
 /// The number of a staging file: it is the file's name.

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::attrs::blocks_of;
+use super::damage::Fault;
 use super::live::{BlobReader, Content, LiveState, Pending, Reader, SealedBody};
-use super::resolve::paths_of;
-use super::store::{Core, Removal, Vfs};
+use super::store::{Core, Vfs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobRow, BodyChange, BodyRow, NodeRow, Place, WriteTxn};
 use crate::model::{Digest, FILE_BYTES_MAX, MEMORY_DRAFT_BYTES_MAX, NodeId, SMALL_BODY_BYTES_MAX, Timestamp};
@@ -129,7 +129,8 @@ impl Vfs {
                 let bytes = self.lock_core().meta.read().small_body(body.blob)?;
                 match bytes {
                     Some(bytes) if Digest::of(&bytes) == body.digest => Reader::Bytes(bytes.into()),
-                    damaged => return Err(self.damaged(body, damaged.as_deref())),
+                    Some(_) => return Err(self.damaged_at_open(body, Fault::Damaged, None)),
+                    None => return Err(self.damaged_at_open(body, Fault::Missing, None)),
                 }
             }
             Place::File => Reader::File(self.blob_reader(body)?),
@@ -145,10 +146,10 @@ impl Vfs {
         }
         let file = match self.blobs.open(&body.digest) {
             Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(self.damaged(body, None)),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(self.damaged_at_open(body, Fault::Missing, None)),
             Err(e) => return Err(e),
         };
-        self.verify(body, &file)?;
+        self.verify_file(body, &file)?;
         let mut readers = self.readers.lock();
         if readers.len() > 1024 {
             readers.retain(|_, reader| reader.strong_count() > 0);
@@ -156,61 +157,6 @@ impl Vfs {
         let reader = Arc::new(BlobReader(RwLock::new(Arc::new(file))));
         readers.insert(body.digest, Arc::downgrade(&reader));
         Ok(reader)
-    }
-
-    /// Hashes the file of a blob unless its stamp shows that it is the one that was sealed or last verified.
-    pub(super) fn verify(&self, body: &SealedBody, file: &File) -> Result<()> {
-        let before = crate::cas::stamp(file)?;
-        {
-            let core = self.lock_core();
-            let stamped = core.meta.read().blob(body.blob)?.stamp;
-            // A file that was sealed a moment ago gets its stamp when its staging name is gone.
-            let fresh = core
-                .side
-                .removals
-                .iter()
-                .any(|r| matches!(r, Removal::Staging(_, Some((_, digest))) if *digest == body.digest));
-            if stamped == Some(before) || fresh {
-                return Ok(());
-            }
-        }
-        let found = crate::cas::hash_file(file, |_| true)?;
-        if found != Some((body.digest, body.size)) {
-            return Err(self.damaged(body, None));
-        }
-        if !self.read_only {
-            self.change(|txn, _| txn.set_stamp(body.blob, before))?;
-        }
-        Ok(())
-    }
-
-    /// The error of a body that does not hash to its name: puts the body aside and logs every path that holds it.
-    fn damaged(&self, body: &SealedBody, bytes: Option<&[u8]>) -> Error {
-        let digest = body.digest;
-        let paths = {
-            let core = self.lock_core();
-            let read = core.meta.read();
-            let nodes = read.nodes_of_blob(body.blob).unwrap_or_default();
-            let paths = nodes.iter().filter_map(|node| paths_of(&read, *node).ok()).flatten();
-            paths.map(|path| path.to_string()).collect::<Vec<_>>().join(", ")
-        };
-        log::error!(
-            "the body {digest} is damaged or missing; reading these files fails until the same content is stored \
-             again: {paths}"
-        );
-        let aside = match (body.place, bytes) {
-            _ if self.read_only => Ok(()),
-            (Place::File, _) if self.blobs.has(&digest) => self.blobs.quarantine(&digest),
-            (Place::Database, Some(bytes)) => {
-                let kept = self.blobs.keep_damaged(&digest, bytes);
-                kept.and_then(|()| self.change(|txn, _| txn.delete_small_body(body.blob)))
-            }
-            _ => Ok(()),
-        };
-        if let Err(e) = aside {
-            log::error!("putting the damaged body {digest} aside: {e}");
-        }
-        Error::new(ErrorKind::Damaged, format!("read body {digest}"))
     }
 
     /// Reads a part of the content into `into`; fewer bytes only at the end.

@@ -16,6 +16,7 @@
 mod attrs;
 mod body;
 mod check;
+mod damage;
 mod directories;
 mod entries;
 mod gc;
@@ -33,8 +34,13 @@ mod space;
 mod store;
 mod sync;
 mod types;
+mod upkeep;
+mod verify;
 mod xattrs;
 
 pub use check::CheckReport;
+pub use damage::{DamagedBody, Fault};
 pub use store::{StoreOptions, Vfs};
 pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};
+pub use upkeep::Pace;
+pub use verify::{VerifyEvent, VerifyReport};

@@ -19,6 +19,7 @@ impl Vfs {
         // A process that was killed has left a log that is committed and not on the disk: after a loss of power an older
         // state would come back, and look for the files that are removed here.
         self.sync_inherited_log()?;
+        self.take_up()?;
         let (orphans, drafts, condemned) = {
             let core = self.lock_core();
             let read = core.meta.read();

@@ -260,6 +260,10 @@ impl Vfs {
         });
         core.side.arriving.remove(digest);
         drop(core);
+        if outcome.is_err() {
+            // The file may have its name by now, and if nobody tries again it keeps it.
+            self.needs_sweep();
+        }
         self.readers.lock().remove(digest);
         outcome
     }
@@ -269,7 +273,7 @@ impl Vfs {
     fn recheck(&self, digest: &Digest) -> Result<()> {
         let known = self.lock_core().meta.read().find_blob(digest)?;
         let Some(blob) = known.filter(|blob| blob.place == Place::File) else { return Ok(()) };
-        match self.blobs.open(digest).and_then(|file| self.verify(&super::body::sealed(&blob), &file)) {
+        match self.blobs.open(digest).and_then(|file| self.verify_file(&super::body::sealed(&blob), &file)) {
             Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Damaged) => Err(e),
             _ => Ok(()),
         }
