@@ -13,8 +13,10 @@
 //! In this order, each held for microseconds except the first: a file's state (`live::Live`, held during its own input
 //! and output), the core (all rows), the table of live files. Nothing takes an earlier one while it holds a later one.
 
+mod arrivals;
 mod attrs;
 mod body;
+mod bulk;
 mod check;
 mod directories;
 mod entries;
@@ -28,12 +30,16 @@ mod repair;
 mod resolve;
 mod seal;
 mod share;
+mod snapshot;
 mod space;
 mod store;
 mod sync;
 mod types;
 mod xattrs;
 
+pub use arrivals::Arrivals;
+pub use bulk::{Bulk, BulkBody, BulkFile, BulkNew, Found};
 pub use check::CheckReport;
+pub use snapshot::{Draft, Listed, Snapshot, hash};
 pub use store::{StoreOptions, Vfs};
 pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};
