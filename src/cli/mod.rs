@@ -7,6 +7,7 @@ mod exit;
 mod mount;
 mod output;
 mod store;
+mod transfer;
 mod verify;
 
 use std::ffi::OsString;
@@ -42,6 +43,8 @@ enum Command {
     Umount(mount::Umount),
     Fsck(store::Fsck),
     Verify(verify::Verify),
+    Export(transfer::Export),
+    Import(transfer::Import),
     /// Print the version
     Version,
 }
@@ -67,6 +70,8 @@ impl Cli {
             Command::Init(init) => init.run(),
             Command::Mount(mount) => mount.run(),
             Command::Umount(umount) => umount.run(),
+            Command::Export(export) => export.run(),
+            Command::Import(import) => import.run(),
             Command::Version => {
                 output::line(format_args!("nexus {} (store format {})", env!("CARGO_PKG_VERSION"), nexus::meta::FORMAT))
             }

@@ -9,7 +9,10 @@
 
 mod sqlite;
 
-pub use sqlite::{Checkpointer, FORMAT, ForeignBody, MetaStore, ReadTxn, Violations, WalFile, WriteTxn, invariants};
+pub use sqlite::{
+    Checkpointer, FORMAT, ForeignBody, ListedRow, MetaStore, ReadTxn, Snapshot, Violations, WalFile, WriteTxn,
+    invariants,
+};
 
 use crate::model::{Attr, Digest, Kind, NodeId, Timestamp};
 

@@ -307,7 +307,7 @@ impl Vfs {
     }
 
     /// Makes the row name `draft`, which holds the bytes of `body`, and gives the blob up. With `alone` only if nobody
-    /// else refers to it and nobody puts the same bytes just now; whether that was so.
+    /// else refers to it, nobody puts the same bytes just now, and no snapshot reads them; whether that was so.
     pub(super) fn name_draft(
         &self,
         id: NodeId,
@@ -318,7 +318,8 @@ impl Vfs {
     ) -> Result<bool> {
         let kernel_blob = state.kernel_blob;
         self.change(|txn, side| {
-            if alone && (txn.blob(body.blob)?.refs > 1 || side.arriving.contains(&body.digest)) {
+            let wanted = side.snapshots > 0 || side.arriving.contains(&body.digest);
+            if alone && (wanted || txn.blob(body.blob)?.refs > 1) {
                 return Ok(false);
             }
             let row = txn.node(id)?;
@@ -394,7 +395,7 @@ fn written(row: &NodeRow, body: BodyRow, size: u64, pending: Option<Pending>) ->
 }
 
 /// A reference more on the blob of these bytes, which is made if it is not there, and healed if its bytes are missing.
-fn put_small(txn: &WriteTxn<'_>, digest: &Digest, bytes: &[u8]) -> Result<crate::meta::BlobId> {
+pub(super) fn put_small(txn: &WriteTxn<'_>, digest: &Digest, bytes: &[u8]) -> Result<crate::meta::BlobId> {
     let size = bytes.len() as u64;
     match txn.find_blob(digest)? {
         None => txn.insert_blob(digest, size, blocks_of(size), Some(bytes)),

@@ -280,7 +280,7 @@ impl Vfs {
     }
 
     /// Whether the bytes of a blob are there: a damaged one was put aside, and is healed by the same bytes.
-    fn is_intact(&self, blob: &BlobRow) -> bool {
+    pub(super) fn is_intact(&self, blob: &BlobRow) -> bool {
         blob.place == Place::Database || self.blobs.has(&blob.digest)
     }
 }

@@ -92,6 +92,8 @@ pub(super) struct Side {
     pub(super) kernel_served: HashMap<Digest, NodeId>,
     /// What can be removed once the present state is durable.
     pub(super) removals: Vec<Removal>,
+    /// Snapshots that still read bodies: no file of a blob is removed, or written again, while there are any.
+    pub(super) snapshots: u32,
     /// Nodes removed while the kernel still knows them.
     pub(super) tombs: HashMap<NodeId, Attr>,
 }
@@ -111,6 +113,17 @@ impl Side {
         let id = NodeId(self.next_id);
         self.next_id += 1;
         id
+    }
+
+    /// Sees to it that a node number is left, inside a transaction that needs many. They are reserved up to `ceiling`, which
+    /// counts when the transaction is committed.
+    pub(super) fn reserve_id(&self, txn: &WriteTxn<'_>, ceiling: &mut u64) -> Result<()> {
+        if self.next_id >= *ceiling {
+            let next = self.next_id + ID_BATCH;
+            txn.set_setting("next_node", next.cast_signed())?;
+            *ceiling = next;
+        }
+        Ok(())
     }
 
     /// Remembers a removed node for the kernel.
@@ -365,6 +378,30 @@ impl Vfs {
         Ok(value)
     }
 
+    /// Runs one operation that may be larger than memory as a transaction of its own: all of it or nothing, and nothing in
+    /// any case unless `keep`. Nobody else reads or writes meanwhile. `operation` gets the ceiling for
+    /// [`Side::reserve_id`].
+    pub(super) fn change_alone<T>(
+        &self,
+        keep: bool,
+        operation: impl FnOnce(&WriteTxn<'_>, &mut Side, &mut u64) -> Result<T>,
+    ) -> Result<T> {
+        self.check_writable()?;
+        let mut core = self.core.lock();
+        let Core { meta, side } = &mut *core;
+        let (first, removals) = (side.next_id, side.removals.len());
+        let mut ceiling = side.id_ceiling;
+        let outcome = meta.write_alone(keep, |txn| operation(txn, side, &mut ceiling));
+        if keep && outcome.is_ok() {
+            side.id_ceiling = ceiling;
+        } else {
+            // Nobody has seen the numbers: they are given again.
+            side.next_id = first;
+            side.removals.truncate(removals);
+        }
+        outcome
+    }
+
     /// Refuses what would change a store that is open for reading, or closed.
     pub(super) fn check_writable(&self) -> Result<()> {
         if self.read_only {
@@ -411,7 +448,12 @@ impl Vfs {
         let (committed, removals) = {
             let mut core = self.core.lock();
             let committed = core.meta.commit()?;
-            (committed, std::mem::take(&mut core.side.removals))
+            let removals = std::mem::take(&mut core.side.removals);
+            let (kept, due) =
+                removals.into_iter().partition(|r| core.side.snapshots > 0 && matches!(r, Removal::Blob(_)));
+            core.side.removals = kept;
+            let due: Vec<_> = due;
+            (committed, due)
         };
         self.sync_log(committed)?;
         for removal in removals {

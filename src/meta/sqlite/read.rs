@@ -54,7 +54,7 @@ pub(super) fn node_row(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
     })
 }
 
-struct DigestColumn(Digest);
+pub(super) struct DigestColumn(pub(super) Digest);
 
 impl FromSql for DigestColumn {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {

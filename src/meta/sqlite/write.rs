@@ -239,6 +239,18 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
+    /// Writes when a node was made and how many bodies it has had, for one that comes from another store.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn set_origin(&self, id: NodeId, btime: Timestamp, version: u64) -> Result<()> {
+        self.change(
+            "UPDATE node SET btime = ?2, version = ?3 WHERE id = ?1",
+            params![id.0.cast_signed(), btime.0, version],
+        )?;
+        Ok(())
+    }
+
     /// Removes a node and its extended attributes; its names and its body are the caller's.
     ///
     /// # Errors
