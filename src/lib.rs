@@ -10,9 +10,11 @@
 //! | [`cas`] | bodies and drafts as files | `meta` (types), `model` |
 //! | [`work`] | the queue: what follows from the attributes of work items | `meta`, `model` |
 //! | [`vfs`] | the filesystem: one operation, one transaction | `work`, `meta`, `cas`, `model` |
-//! | [`fuse`] | the kernel's protocol; the only user of fuser and errno numbers | `vfs`, `model` |
+//! | [`view`] | the filesystem as one identity sees it | `vfs`, `work`, `meta` (types), `model` |
+//! | [`transfer`] | export and import | `view`, `vfs`, `model` |
+//! | [`fuse`] | the kernel's protocol; the only user of fuser and errno numbers | `view`, `vfs` (types), `model` |
 //! | [`config`] | where settings come from; the only user of serde_yaml | `model` |
-//! | [`daemon`] | a store that lives | `fuse`, `vfs`, `model` |
+//! | [`daemon`] | a store that lives | `fuse`, `view`, `vfs`, `model` |
 //!
 //! `tests/suite/rooms.rs` holds the direction. ARCHITECTURE.md says why it is so.
 
@@ -24,5 +26,7 @@ pub mod error;
 pub mod fuse;
 pub mod meta;
 pub mod model;
+pub mod transfer;
 pub mod vfs;
+pub mod view;
 pub mod work;

@@ -9,6 +9,8 @@ mod mount;
 mod output;
 mod store;
 mod store_access;
+mod transfer;
+mod verify;
 mod work;
 
 use std::ffi::OsString;
@@ -46,6 +48,9 @@ enum Command {
     Meta(meta::Meta),
     Find(meta::Find),
     Work(work::Work),
+    Verify(verify::Verify),
+    Export(transfer::Export),
+    Import(transfer::Import),
     /// Print the version
     Version,
 }
@@ -74,10 +79,18 @@ impl Cli {
             Command::Meta(meta) => meta.run(),
             Command::Find(find) => find.run(),
             Command::Work(work) => work.run(),
+            Command::Export(export) => export.run(),
+            Command::Import(import) => import.run(),
             Command::Version => {
                 output::line(format_args!("nexus {} (store format {})", env!("CARGO_PKG_VERSION"), nexus::meta::FORMAT))
             }
             Command::Fsck(fsck) => return fsck.run(),
+            Command::Verify(verify) => {
+                return verify.run().unwrap_or_else(|error| {
+                    output::error(&error);
+                    Exit::of(error.kind())
+                });
+            }
         };
         match done {
             Ok(()) => Exit::OK,

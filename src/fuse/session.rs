@@ -19,7 +19,7 @@ use super::handlers::Handlers;
 use super::mountinfo::{MountEntry, mounts_at};
 use super::options::MountOptions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::vfs::Vfs;
+use crate::view::View;
 
 /// A mounted filesystem that answers. Dropping it unmounts it, lazily when it is busy; [`Mount::wait`] waits for its end.
 #[derive(Debug)]
@@ -38,13 +38,13 @@ pub struct Unmounter {
 }
 
 impl Mount {
-    /// Mounts and serves `vfs`, on threads of its own. A dead mount of nexus at the place is cleared first.
+    /// Mounts and serves `view`, on threads of its own. A dead mount of nexus at the place is cleared first.
     ///
     /// # Errors
     /// `NotFound` or `NotADirectory` for the mountpoint; `InUse` when nexus is mounted there already; `Configuration`
     /// for an option that cannot be; `Denied`, `NotPermitted` or `Unsupported` when this user or system cannot mount,
     /// with what mends it.
-    pub fn new(vfs: Arc<Vfs>, options: &MountOptions) -> Result<Self> {
+    pub fn new(view: Arc<View>, options: &MountOptions) -> Result<Self> {
         let lifetime = options.lifetime()?;
         let mountpoint = prepare(&options.mountpoint)?;
         let device = device::mount(&mountpoint, options)?;
@@ -55,7 +55,7 @@ impl Mount {
                 return Err(error);
             }
         };
-        let mount = Self::serve(vfs, options, device, lifetime, Unmounter { place: Arc::new(place) })?;
+        let mount = Self::serve(view, options, device, lifetime, Unmounter { place: Arc::new(place) })?;
         // The first question, so that whoever gets a mount knows that it answers. Failing, it is dropped and unmounted.
         fs::metadata(&mountpoint)
             .map_err(|error| Error::io(format!("ask the new mount on {}", mountpoint.display()), error))?;
@@ -64,7 +64,7 @@ impl Mount {
     }
 
     fn serve(
-        vfs: Arc<Vfs>,
+        view: Arc<View>,
         options: &MountOptions,
         device: device::Device,
         lifetime: std::time::Duration,
@@ -75,7 +75,7 @@ impl Mount {
             let passthrough = options.passthrough && device.privileged;
             let second = if passthrough { Some(device.descriptor.try_clone()?) } else { None };
             let depth = passthrough.then(|| stack_depth(&options.store_dir));
-            let handlers = Arc::new(Handlers::new(vfs, second, lifetime));
+            let handlers = Arc::new(Handlers::new(view, second, lifetime));
             let frontend = Frontend::new(Arc::clone(&handlers), depth);
             let mut config = Config::default();
             config.n_threads = Some(options.threads.max(1));

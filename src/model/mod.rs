@@ -7,6 +7,7 @@ mod limits;
 pub mod metadata;
 mod node;
 mod path;
+mod principal;
 mod time;
 pub mod work;
 
@@ -14,4 +15,5 @@ pub use digest::{Digest, Hasher};
 pub use limits::*;
 pub use node::{Attr, AttrChange, Caller, Kind, NodeId, SetTime, perm};
 pub use path::{Name, VPath};
+pub use principal::Principal;
 pub use time::{Timestamp, rfc3339};

@@ -236,6 +236,20 @@ pub fn parse_depends_on(bytes: &[u8]) -> Result<Vec<Target>> {
     }
 }
 
+/// Whether an attribute of a file may have this value, as far as the value alone tells.
+///
+/// # Errors
+/// `Invalid` or `ValueTooLarge` when it may not.
+pub fn check_value(key: &[u8], value: &[u8]) -> Result<()> {
+    match key {
+        key::STATUS => Status::parse(value).map(drop),
+        key::PRIORITY => parse_priority(value).map(drop),
+        key::LEASE_UNTIL => parse_lease(value).map(drop),
+        key::DEPENDS_ON => parse_depends_on(value).map(drop),
+        _ => Ok(()),
+    }
+}
+
 /// The text of a value that is plain text or a JSON string.
 fn text(bytes: &[u8]) -> Option<String> {
     let trimmed = std::str::from_utf8(bytes).ok()?.trim_ascii();

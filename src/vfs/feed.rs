@@ -27,6 +27,8 @@ pub(super) struct Feed {
 struct State {
     /// The number of the latest change.
     last: u64,
+    /// When it was.
+    changed_at: Option<Timestamp>,
     /// Whether anybody has ever watched: until then only numbers are kept.
     watched: bool,
     /// The latest changes, each with its path as bytes.
@@ -37,6 +39,7 @@ impl Feed {
     /// Takes what an operation has moved, right after it.
     pub(super) fn publish(&self, read: ReadTxn<'_>, moved: &[Moved], now: Timestamp) -> Result<()> {
         let mut state = self.state.lock();
+        state.changed_at = Some(now);
         let mut paths = Paths::new(read);
         for change in moved {
             state.last += 1;
@@ -70,6 +73,11 @@ impl Feed {
         let mut state = self.state.lock();
         state.watched = true;
         state.last
+    }
+
+    /// When the latest change was; `None` when there was none since the store was opened.
+    pub(super) fn changed_at(&self) -> Option<Timestamp> {
+        self.state.lock().changed_at
     }
 
     /// The number of the latest change.

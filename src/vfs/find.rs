@@ -14,7 +14,7 @@ const BATCH: usize = 256;
 
 /// A file or directory that has what was searched for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Found {
+pub struct Match {
     /// Its number, as text.
     pub path_id: String,
     /// Its path.
@@ -23,18 +23,18 @@ pub struct Found {
 
 /// A place in the results of a search: behind this value and file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FoundKey {
+pub struct MatchKey {
     beginning: Vec<u8>,
     node: u64,
 }
 
 /// Some results of a search.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FoundPage {
+pub struct MatchPage {
     /// The results.
-    pub found: Vec<Found>,
+    pub found: Vec<Match>,
     /// Where the search goes on; `None` at its end.
-    pub next: Option<FoundKey>,
+    pub next: Option<MatchKey>,
 }
 
 impl Vfs {
@@ -43,7 +43,7 @@ impl Vfs {
     ///
     /// # Errors
     /// `Invalid` without a condition, or for an impossible key.
-    pub fn find(&self, conditions: &[Condition], scope: &Scope<'_>, after: Option<FoundKey>) -> Result<FoundPage> {
+    pub fn find(&self, conditions: &[Condition], scope: &Scope<'_>, after: Option<MatchKey>) -> Result<MatchPage> {
         let Some(first) = conditions.iter().find(|c| c.only_value().is_some()).or_else(|| conditions.first()) else {
             return Err(Error::new(ErrorKind::Invalid, "search for files without a condition"));
         };
@@ -57,7 +57,7 @@ impl Vfs {
             None => read.nodes_with_key(&key, (&after.beginning, NodeId(after.node)), BATCH)?,
         };
         let next = rows.last().filter(|_| rows.len() == BATCH);
-        let next = next.map(|(beginning, node)| FoundKey { beginning: beginning.clone(), node: node.0 });
+        let next = next.map(|(beginning, node)| MatchKey { beginning: beginning.clone(), node: node.0 });
         let mut paths = Paths::new(read);
         let mut found = Vec::new();
         for (_, node) in rows {
@@ -65,10 +65,10 @@ impl Vfs {
                 continue;
             }
             if let Some(path) = paths.of(node, scope)? {
-                found.push(Found { path_id: node.to_string(), virtual_path: path.to_string() });
+                found.push(Match { path_id: node.to_string(), virtual_path: path.to_string() });
             }
         }
-        Ok(FoundPage { found, next })
+        Ok(MatchPage { found, next })
     }
 }
 

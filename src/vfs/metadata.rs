@@ -58,7 +58,7 @@ impl Vfs {
         let core = self.current_queue()?;
         let read = core.meta.read();
         read.node(id)?;
-        let all = read.attrs(id)?.into_iter().filter_map(|(key, value, json)| {
+        let all = read.attrs_with_json(id)?.into_iter().filter_map(|(key, value, json)| {
             let key = String::from_utf8_lossy(key.strip_prefix(PREFIX)?).into_owned();
             Some((key, MetaValue::from_stored(value, json)))
         });

@@ -11,7 +11,7 @@ use crate::meta::{WorkKey, WorkList, WriteTxn};
 use crate::model::work::Status;
 use crate::model::{NodeId, Timestamp};
 use crate::work::{
-    self, Claim, ClaimRequest, Graph, Keeper, Scope, Stands, WorkChange, WorkCounts, WorkItem, WorkPage,
+    self, Claim, ClaimRequest, Graph, Keeper, Scope, Stands, WorkChange, WorkCounts, WorkEntry, WorkItem, WorkPage,
 };
 
 /// The worker of an item that was started without saying who does.
@@ -48,6 +48,35 @@ impl Vfs {
     pub fn work_item(&self, id: NodeId, scope: &Scope<'_>) -> Result<Option<WorkItem>> {
         let core = self.current_queue()?;
         work::item(core.meta.read(), id, scope)
+    }
+
+    /// Some entries of the directory of a list behind a key, and where it goes on; `None` at its end.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn work_entries(
+        &self,
+        list: WorkList,
+        scope: &Scope<'_>,
+        after: WorkKey,
+    ) -> Result<(Vec<WorkEntry>, Option<WorkKey>)> {
+        let core = self.current_queue()?;
+        work::entries(core.meta.read(), list, scope, after)
+    }
+
+    /// The entry of a file in the directory of a list; `None` where it is not in that list, or not in the scope.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn work_entry(&self, list: WorkList, id: NodeId, scope: &Scope<'_>) -> Result<Option<WorkEntry>> {
+        let core = self.current_queue()?;
+        work::entry(core.meta.read(), list, id, scope)
+    }
+
+    /// When something moved in the queue for the last time, as far as this process knows.
+    #[must_use]
+    pub fn work_changed_at(&self) -> Timestamp {
+        self.feed.changed_at().unwrap_or_default()
     }
 
     /// How many items stand where.

@@ -79,6 +79,29 @@ impl<'a> Keeper<'a> {
         }
     }
 
+    /// The attributes of these files were written without a word about each. What they depend on may have come with them;
+    /// a dependency that does not exist is left out, as one that was deleted.
+    ///
+    /// # Errors
+    /// `Cycle`; what the database reports. The operation has to be undone then.
+    pub fn adopt(&mut self, files: &[NodeId]) -> Result<()> {
+        for id in files {
+            let Some(node) = self.txn.find_node(*id)?.filter(is_file) else { continue };
+            let value = self.txn.attr(*id, key::DEPENDS_ON)?.unwrap_or_default();
+            let mut targets = work::parse_depends_on(&value).unwrap_or_default();
+            targets.retain(|target| self.find_target(target).is_ok());
+            self.set_dependencies(&node, &targets)?;
+        }
+        for id in files {
+            let Some(node) = self.txn.find_node(*id)?.filter(is_file) else { continue };
+            match self.txn.attr(*id, key::STATUS)?.map(|value| Status::parse(&value)) {
+                Some(Ok(status)) => self.set_status(&node, status).and_then(|()| self.refresh(&node))?,
+                _ => self.leave(*id, None)?,
+            }
+        }
+        Ok(())
+    }
+
     /// A file has lost its last name, which was this one: it is no item any more, and blocks nothing.
     ///
     /// # Errors

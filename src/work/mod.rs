@@ -6,6 +6,7 @@
 
 mod check;
 mod claim;
+mod entry;
 mod graph;
 mod item;
 mod keep;
@@ -14,6 +15,7 @@ mod place;
 
 pub use check::{mend, rebuild, violations};
 pub use claim::{ClaimRequest, Stands};
+pub use entry::{WorkEntry, entries, entry, node_of};
 pub use graph::{Dependency, Graph, GraphNode, graph};
 pub use item::{Claim, WorkChange, WorkCounts, WorkItem, WorkPage};
 pub use keep::{Keeper, Moved};

@@ -4,6 +4,7 @@
 //! [`Store::end`], which holds the queue against the attributes and the views against the lists.
 
 mod commands;
+mod door;
 mod find;
 mod lease;
 mod migrate;

@@ -22,7 +22,7 @@ impl ReadTxn<'_> {
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn attrs(&self, id: NodeId) -> Result<Vec<AttrRow>> {
+    pub fn attrs_with_json(&self, id: NodeId) -> Result<Vec<AttrRow>> {
         self.each("SELECT key, value, json FROM attr WHERE node = ?1 ORDER BY key", [id.0.cast_signed()], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })

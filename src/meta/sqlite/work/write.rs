@@ -9,19 +9,10 @@ use crate::model::NodeId;
 use crate::model::work::Status;
 
 impl WriteTxn<'_> {
-    /// Forgets a value about the store.
-    ///
-    /// # Errors
-    /// Here and in all that follow: what SQLite reports.
-    pub fn delete_setting(&self, key: &str) -> Result<()> {
-        self.change("DELETE FROM setting WHERE key = ?1", [key])?;
-        Ok(())
-    }
-
     /// Writes the row of an item, new or not.
     ///
     /// # Errors
-    /// What SQLite reports.
+    /// Here and in all that follow: what SQLite reports.
     pub fn put_work(&self, row: &WorkRow) -> Result<()> {
         self.change(
             "INSERT INTO work (node, status, open, priority, created, started, lease, claim)
