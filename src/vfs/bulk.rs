@@ -13,7 +13,7 @@ use super::store::{Removal, Side, Vfs};
 use super::work::keeper;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobRow, BodyChange, BodyRow, NodeRow, WriteTxn};
-use crate::model::work::{self, key};
+use crate::model::work::key;
 use crate::model::{Attr, Caller, Digest, Kind, Name, NodeId, Timestamp, VPath, perm};
 use crate::work::Scope;
 
@@ -246,7 +246,6 @@ impl Bulk<'_> {
         self.txn.insert_entry(above.id, last, id)?;
         for (key, value) in new.metadata {
             self.vfs.space.take(value.len() as u64)?;
-            work::check_value(key, value)?;
             self.txn.set_attr(id, key, value)?;
         }
         if new.metadata.iter().any(|(key, _)| key::is_kept(key)) {
@@ -308,7 +307,6 @@ impl Bulk<'_> {
         }
         for entry in new.metadata.iter().filter(|entry| !before.contains(entry)) {
             self.vfs.space.take(entry.1.len() as u64)?;
-            work::check_value(&entry.0, &entry.1)?;
             self.txn.set_attr(id, &entry.0, &entry.1)?;
         }
         if new.metadata.iter().chain(&before).any(|(key, _)| key::is_kept(key)) {

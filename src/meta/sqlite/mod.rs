@@ -311,7 +311,7 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<(Connection, i64)> {
         Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sql("open the database"))?;
     // Plans do not depend on values here: without this, SQLite prepares some statements anew for each value bound.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(sql("open the database"))?;
-    conn.set_prepared_statement_cache_capacity(128);
+    conn.set_prepared_statement_cache_capacity(256);
     let format = schema::check_format(&conn)?;
     Ok((conn, format))
 }

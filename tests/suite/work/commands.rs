@@ -108,3 +108,42 @@ fn a_worker_in_the_shell() {
     assert_eq!(graph["dependencies"].as_array().unwrap().len(), 2);
     assert!(shell.ok(&["work", "graph"]).starts_with("digraph work {"));
 }
+
+/// What depends on what is known again where the paths are, whatever the order of the lines.
+#[test]
+fn an_import_brings_the_queue_along() {
+    let from = shell(&["/a", "/b", "/z", "/done"]);
+    for (file, key, value) in [
+        ("/a", "depends_on", "[\"/z\", \"/done\"]"),
+        ("/a", "status", "blocked"),
+        ("/b", "status", "ready"),
+        ("/b", "priority", "3"),
+        ("/z", "status", "ready"),
+        ("/done", "status", "completed"),
+    ] {
+        from.ok(&["meta", "set", file, key, value]);
+    }
+    let (lines, bodies) = (from.0.data_dir().with_extension("jsonl"), from.0.data_dir().with_extension("bodies"));
+    let (lines, bodies) = (lines.to_str().unwrap(), bodies.to_str().unwrap());
+    from.ok(&["export", lines, "--with-content", bodies]);
+
+    let mut to = shell(&["/b"]);
+    to.ok(&["meta", "set", "/b", "status", "failed"]);
+    to.ok(&["import", lines, "--with-content", bodies, "--overwrite"]);
+    let ready = to.json(&["work", "ready", "--json"]);
+    let paths: Vec<_> = ready.iter().map(|item| item["virtual_path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["/b", "/z"]);
+    assert_eq!(to.json(&["work", "blocked", "--json"])[0]["blocker_count"], 1);
+    to.ok(&["work", "claim", "/z"]);
+    to.ok(&["work", "complete", "/z"]);
+    assert_eq!(to.json(&["work", "ready", "--json"]).len(), 2);
+
+    // A value that no item can have is a malformed line.
+    let text = std::fs::read_to_string(lines).unwrap().replace("\"status\":\"completed\"", "\"status\":\"finished\"");
+    std::fs::write(lines, text).unwrap();
+    let refused = to.run(&["import", lines, "--overwrite"]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("line 3") && refused.stderr.contains("finished"), "{}", refused.stderr);
+    to.0.open();
+    to.0.end();
+}

@@ -1,8 +1,10 @@
 //! What a work item is, what it waits for, and what happens to both when files come and go.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use nexus::error::ErrorKind;
 use nexus::model::work::Status;
-use nexus::model::{Name, NodeId};
+use nexus::model::{Name, NodeId, Timestamp};
 use nexus::vfs::OpenMode;
 use nexus::work::Scope;
 use serde_json::json;
@@ -245,5 +247,21 @@ fn what_was_unlinked_by_its_directory_leaves_nothing() {
     assert_eq!(store.paths(Status::Ready), ["/b"]);
     store.unlink("/b");
     assert_eq!(store.vfs().work_counts(&Scope::EVERYTHING).unwrap().total, 0);
+    store.end();
+}
+
+/// The views show times as the lists do, digits behind the second as many as there are: [`Store::end`] compares them.
+#[test]
+fn times_are_the_same_in_views_and_lists() {
+    static NOW: AtomicI64 = AtomicI64::new(0);
+    let store = Store::with_clock(|| Timestamp(NOW.load(Ordering::Relaxed)));
+    let instants = [0, -1, -1_500_000_000, -2_000_000_000, 1_700_000_000_000_000_000, 1_700_000_000_120_000_000, 1];
+    for (n, at) in instants.into_iter().enumerate() {
+        NOW.store(at, Ordering::Relaxed);
+        store.item(&format!("/{n}"), "ready");
+    }
+    let ready = store.list(nexus::meta::WorkList::In(Status::Ready));
+    assert_eq!(ready[0].created_at, "1969-12-31T23:59:58Z");
+    assert_eq!(ready[6].created_at, "2023-11-14T22:13:20.12Z");
     store.end();
 }

@@ -60,14 +60,17 @@ CREATE INDEX attr_value ON attr (key, SUBSTR(value, 1, 64), node);
 macro_rules! instant {
     ($ns:literal) => {
         concat!(
-            "STRFTIME('%Y-%m-%dT%H:%M:%S', ",
+            "REPLACE(DATETIME(",
             $ns,
             " / 1000000000 - (",
             $ns,
-            " % 1000000000 < 0), 'unixepoch')
-             || RTRIM(RTRIM('.' || SUBSTR((",
+            " % 1000000000 < 0), 'unixepoch'), ' ', 'T')
+             || IIF(",
             $ns,
-            " % 1000000000 + 1000000000) % 1000000000 + 1000000000, 2), '0'), '.') || 'Z'"
+            " % 1000000000 = 0, '',
+                    RTRIM('.' || SUBSTR((",
+            $ns,
+            " % 1000000000 + 1000000000) % 1000000000 + 1000000000, 2), '0')) || 'Z'"
         )
     };
 }
