@@ -10,7 +10,7 @@ from html import escape
 from report import cells_of, headline
 from targets import bound_of
 
-WIDTH, LABELS, RIGHT = 960, 370, 24
+WIDTH, LABELS, RIGHT = 980, 390, 24
 ROW, HEADING, TOP = 17, 26, 92
 RATIO_MIN, RATIO_MAX = 0.01, 4
 
@@ -78,7 +78,7 @@ def x_of(ratio):
 
 def header(run, subjects, marks):
     lines = [
-        '<text class="group" x="12" y="24">Speed against the plain disk: 1 is as fast, further right is faster</text>',
+        '<text class="group" x="12" y="24">Speed against the plain disk: 1 is as fast, further right is faster; a mark on the edge lies beyond it</text>',
         f'<text class="faint" x="12" y="42">{escape(headline(run))}</text>',
     ]
     x = 18

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import ring
+from home import remove_tree
 from processes import Failed, children, end_children, run, uninterrupted, version_of
 
 MOUNT_SECONDS_MAX = 60
@@ -228,24 +229,6 @@ def wait_for_mount(mountpoint, log):
             raise Failed(f"nothing was mounted on {mountpoint}; log: {log}")
         time.sleep(0.02)
     os.statvfs(mountpoint)
-
-
-def make_scratch(directory):
-    """A directory whose children ext4 spreads over the disk (chattr(1), attribute T), as it does at the top of a disk.
-
-    For half a minute ext4 passes over an inode number that was just freed, one by one. In the block groups where the turn
-    before has removed its files, creating a file then costs thirty times as much, on the plain disk and for every subject
-    that keeps a file as a file. The row create-again shows that on purpose; no other row should by accident.
-    """
-    directory.mkdir()
-    # Other filesystems have neither the attribute nor the need.
-    subprocess.run(["chattr", "+T", str(directory)], capture_output=True)
-
-
-def remove_tree(directory):
-    """Remove a scratch directory, but never walk into a mount that would not go; then let the disk settle."""
-    subprocess.run(["rm", "-rf", "--one-file-system", str(directory)], capture_output=True)
-    os.sync()
 
 
 def disk_bytes(path):
