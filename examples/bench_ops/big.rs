@@ -32,7 +32,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let blocks = Blocks { count: chunks * CHUNK_BLOCKS, seed: options.seed };
 
     phase::prepare(Caches::Warm)?;
-    let timing = phase::alone(|| write_all(&path, &mut body, chunks))?;
+    let timing = phase::alone(options, "write-seq", || write_all(&path, &mut body, chunks))?;
     if path.metadata()?.len() != bytes {
         return Err("write-seq: the file has not the size that was written".into());
     }
@@ -41,36 +41,43 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if wanted(options, "read-warm") {
         read_all(&path, &body, chunks)?;
         phase::prepare(Caches::Warm)?;
-        phase::report("read-warm", phase::alone(|| read_all(&path, &body, chunks))?, bytes)?;
+        phase::report("read-warm", phase::alone(options, "read-warm", || read_all(&path, &body, chunks))?, bytes)?;
     }
     if wanted(options, "read-cold") {
         phase::prepare(Caches::Cold)?;
-        phase::report("read-cold", phase::alone(|| read_all(&path, &body, chunks))?, bytes)?;
+        phase::report("read-cold", phase::alone(options, "read-cold", || read_all(&path, &body, chunks))?, bytes)?;
     }
     if wanted(options, "random-read-cold") {
         phase::prepare(Caches::Cold)?;
-        let timing = phase::alone(|| read_random(&path, &body, blocks.random(options.count)))?;
+        let timing =
+            phase::alone(options, "random-read-cold", || read_random(&path, &body, blocks.random(options.count)))?;
         phase::report("random-read-cold", timing, 0)?;
     }
     if wanted(options, "random-read-warm") {
         read_all(&path, &body, chunks)?;
         phase::prepare(Caches::Warm)?;
-        let timing = phase::alone(|| read_random(&path, &body, blocks.random(options.count)))?;
+        let timing =
+            phase::alone(options, "random-read-warm", || read_random(&path, &body, blocks.random(options.count)))?;
         phase::report("random-read-warm", timing, 0)?;
     }
     if wanted(options, "map-read-cold") {
         phase::prepare(Caches::Cold)?;
-        phase::report("map-read-cold", phase::alone(|| map::read_all(&path, &body, CHUNK_BYTES))?, bytes)?;
+        phase::report(
+            "map-read-cold",
+            phase::alone(options, "map-read-cold", || map::read_all(&path, &body, CHUNK_BYTES))?,
+            bytes,
+        )?;
     }
     if wanted(options, "map-read-warm") {
         read_all(&path, &body, chunks)?;
         phase::prepare(Caches::Warm)?;
-        let timing = phase::alone(|| map::read_random(&path, &body, blocks.random(options.count)))?;
+        let timing =
+            phase::alone(options, "map-read-warm", || map::read_random(&path, &body, blocks.random(options.count)))?;
         phase::report("map-read-warm", timing, 0)?;
     }
     if wanted(options, "random-write") {
         phase::prepare(Caches::Warm)?;
-        let timing = phase::alone(|| write_random(&path, &blocks, options))?;
+        let timing = phase::alone(options, "random-write", || write_random(&path, &blocks, options))?;
         phase::prepare(Caches::Cold)?;
         verify_rewritten(&path, &body, &blocks, options, REWRITTEN)
             .map_err(|failure| format!("random-write: {failure}"))?;
@@ -79,7 +86,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if wanted(options, "map-write") {
         let mut block = Body::new(mix(options.seed), BLOCK_BYTES);
         phase::prepare(Caches::Warm)?;
-        let timing = phase::alone(|| map::write_random(&path, &mut block, blocks.random(options.count), MAPPED))?;
+        let timing = phase::alone(options, "map-write", || {
+            map::write_random(&path, &mut block, blocks.random(options.count), MAPPED)
+        })?;
         phase::prepare(Caches::Cold)?;
         // The blocks are those of random-write, so nothing else of the file has changed, whether that ran or not.
         verify_rewritten(&path, &body, &blocks, options, MAPPED).map_err(|failure| format!("map-write: {failure}"))?;

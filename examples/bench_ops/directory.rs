@@ -18,7 +18,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let count = options.count as u64;
 
     phase::prepare(Caches::Warm)?;
-    let timing = phase::alone(|| {
+    let timing = phase::alone(options, "create", || {
         for name in &names {
             File::create_new(name).map_err(|error| format!("{}: {error}", name.display()))?;
         }
@@ -26,7 +26,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     })?;
     phase::prepare(Caches::NamesDropped)?;
     let mut listed = Vec::with_capacity(options.count);
-    let listing = phase::alone(|| {
+    let listing = phase::alone(options, "list", || {
         for entry in fs::read_dir(&directory)? {
             listed.push(entry?.file_name());
         }
@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     phase::report("list", listing, 0)?;
 
     phase::prepare(Caches::NamesDropped)?;
-    let timing = phase::alone(|| {
+    let timing = phase::alone(options, "stat-random", || {
         for &index in &order {
             let attributes = fs::symlink_metadata(&names[index]).map_err(|error| format!("stat-random: {error}"))?;
             if !attributes.is_file() || attributes.len() != 0 {
@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     phase::report("stat-random", timing, 0)?;
 
     phase::prepare(Caches::Warm)?;
-    let timing = phase::alone(|| {
+    let timing = phase::alone(options, "remove", || {
         for &index in &order {
             fs::remove_file(&names[index]).map_err(|error| format!("{}: {error}", names[index].display()))?;
         }

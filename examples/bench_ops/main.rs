@@ -47,6 +47,12 @@ struct Options {
     /// Only these phases, and what they need; all when absent.
     #[arg(long, value_delimiter = ',')]
     phases: Vec<String>,
+    /// The FIFO on which a perf takes commands (`perf record --control`): it records during the phases asked for.
+    #[arg(long, requires = "perf_answers")]
+    perf_control: Option<PathBuf>,
+    /// The FIFO on which that perf answers.
+    #[arg(long, requires = "perf_control")]
+    perf_answers: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

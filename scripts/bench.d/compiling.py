@@ -24,17 +24,17 @@ def measure(turn):
     environment["CARGO_NET_OFFLINE"] = "true"
     command = ["cargo", "build", "--quiet", "--offline"]
 
-    seconds = turn.seconds(command, env=environment, cwd=workspace)
+    seconds = turn.seconds(command, "build", env=environment, cwd=workspace)
     expect_output(turn, workspace, total)
     turn.record("build", 1, seconds)
     if turn.wanted("rebuild"):
         total += write_module(workspace / "parts1" / "src" / "module0.rs", 0, turn.seed + 1) - module_total(0, 0)
-        seconds = turn.seconds(command, env=environment, cwd=workspace)
+        seconds = turn.seconds(command, "rebuild", env=environment, cwd=workspace)
         expect_output(turn, workspace, total)
         turn.record("rebuild", 1, seconds)
     if turn.wanted("nothing"):
         built = (workspace / "target" / "debug" / "total").stat().st_mtime_ns
-        seconds = turn.seconds(command, env=environment, cwd=workspace)
+        seconds = turn.seconds(command, "nothing", env=environment, cwd=workspace)
         if (workspace / "target" / "debug" / "total").stat().st_mtime_ns != built:
             raise Failed("cargo build: it built again what was not changed")
         turn.record("nothing", 1, seconds)

@@ -12,7 +12,7 @@ def measure(turn):
     turn.seconds(copy(1))
     if turn.wanted("space"):
         of_one = turn.place.stored_bytes()
-    seconds = sum(turn.seconds(copy(number)) for number in range(2, COPIES + 1))
+    seconds = sum(turn.seconds(copy(number), "copies") for number in range(2, COPIES + 1))
     if turn.wanted("space"):
         of_all = turn.place.stored_bytes()
     for number in range(1, COPIES + 1):

@@ -23,4 +23,4 @@ def measure(turn):
         if turn.wanted(phase):
             database = turn.directory / f"{phase}.db"
             size = inserts if at_once else INSERTS_PER_TRANSACTION
-            turn.lines([sys.executable, INSERTS, database, journal, inserts, size, phase], PROGRAM_SECONDS_MAX)
+            turn.lines([sys.executable, INSERTS, database, journal, inserts, size, phase], PROGRAM_SECONDS_MAX, phase)

@@ -55,14 +55,14 @@ class PackageTree:
 def measure(turn):
     packages = turn.bench.package_tree()
     modules = turn.directory / "modules"
-    seconds = turn.seconds(["tar", "-xf", packages.archive, "-C", turn.directory])
+    seconds = turn.seconds(["tar", "-xf", packages.archive, "-C", turn.directory], "extract")
     expect("tar x", tree_content(modules), packages.content)
     turn.record("extract", 1, seconds)
     if turn.wanted("walk"):
         drop_names()
         printed = turn.beside / "walk"
         with open(printed, "wb") as stdout:
-            seconds = turn.seconds(["find", modules, "-type", "f", "-printf", "%s\\n"], stdout=stdout)
+            seconds = turn.seconds(["find", modules, "-type", "f", "-printf", "%s\\n"], "walk", stdout=stdout)
         sizes = [int(line) for line in printed.read_text().split()]
         if (len(sizes), sum(sizes)) != (len(packages.content), packages.size_bytes):
             raise Failed(f"find: {len(sizes)} files of {sum(sizes)} bytes together are not what was extracted")
@@ -72,13 +72,13 @@ def measure(turn):
         printed = turn.beside / "read"
         with open(printed, "wb") as stdout:
             command = ["grep", "--recursive", "--files-with-matches", NEEDLE, "."]
-            seconds = turn.seconds(command, cwd=modules, stdout=stdout)
+            seconds = turn.seconds(command, "read", cwd=modules, stdout=stdout)
         found = {line.removeprefix("./") for line in printed.read_text().splitlines()}
         if found != packages.needles:
             raise Failed(f"grep: found the word in {len(found)} files; it is in {len(packages.needles)}")
         turn.record("read", 1, seconds)
     if turn.wanted("remove"):
-        seconds = turn.seconds(["rm", "-rf", modules])
+        seconds = turn.seconds(["rm", "-rf", modules], "remove")
         if modules.exists():
             raise Failed("rm -rf: the directory is still there")
         turn.record("remove", 1, seconds)

@@ -16,28 +16,28 @@ def measure(turn):
     if turn.wanted("git-clone", "git-status", "git-gc"):
         measure_git(turn, source, turn.directory / "clone")
 
-    seconds = turn.seconds(["tar", "-xf", source.archive, "-C", turn.directory])
+    seconds = turn.seconds(["tar", "-xf", source.archive, "-C", turn.directory], "tar-x")
     expect("tar x", tree_content(extracted), source.content)
     turn.record("tar-x", 1, seconds)
     if turn.wanted("tar-c"):
         # Not to /dev/null: tar would see that and read no file.
         packed = turn.beside / "packed.tar"
         with open(packed, "wb") as stdout:
-            seconds = turn.seconds(["tar", "-cf", "-", "-C", turn.directory, "tree"], stdout=stdout)
+            seconds = turn.seconds(["tar", "-cf", "-", "-C", turn.directory, "tree"], "tar-c", stdout=stdout)
         expect("tar c", archive_content(packed), source.content)
         turn.record("tar-c", 1, seconds)
     if turn.wanted("cp-a", "rm-rf"):
         copy = turn.directory / "copy"
-        seconds = turn.seconds(["cp", "-a", source.tree, copy])
+        seconds = turn.seconds(["cp", "-a", source.tree, copy], "cp-a")
         expect("cp -a", tree_content(copy), source.content)
         turn.record("cp-a", 1, seconds)
     if turn.wanted("cp-second"):
         second = turn.directory / "second"
-        seconds = turn.seconds(["cp", "-r", "--reflink=auto", extracted, second])
+        seconds = turn.seconds(["cp", "-r", "--reflink=auto", extracted, second], "cp-second")
         expect("cp -r --reflink=auto", tree_content(second), source.content)
         turn.record("cp-second", 1, seconds)
     if turn.wanted("rm-rf"):
-        seconds = turn.seconds(["rm", "-rf", copy])
+        seconds = turn.seconds(["rm", "-rf", copy], "rm-rf")
         if copy.exists():
             raise Failed("rm -rf: the directory is still there")
         turn.record("rm-rf", 1, seconds)
@@ -45,7 +45,8 @@ def measure(turn):
 
 def measure_git(turn, source, clone):
     """A clone, its status, and its collection of garbage after some commits."""
-    seconds = turn.seconds(["git", "clone", "--quiet", "--no-local", source.repository, clone], env=source.environment)
+    command = ["git", "clone", "--quiet", "--no-local", source.repository, clone]
+    seconds = turn.seconds(command, "git-clone", env=source.environment)
     expect("git clone", tree_content(clone), source.content)
     turn.record("git-clone", 1, seconds)
     if turn.wanted("git-status"):
@@ -53,7 +54,7 @@ def measure_git(turn, source, clone):
         measure_status(turn, source, clone)
     if turn.wanted("git-gc"):
         changed = commit_loose_objects(turn, source, clone)
-        seconds = turn.seconds(["git", "-C", clone, "gc", "--quiet"], env=source.environment)
+        seconds = turn.seconds(["git", "-C", clone, "gc", "--quiet"], "git-gc", env=source.environment)
         turn.seconds(["git", "-C", clone, "fsck", "--strict", "--no-progress"], env=source.environment)
         if any((clone / ".git" / "objects" / f"{byte:02x}").exists() for byte in range(256)):
             raise Failed("git gc: it left loose objects")
@@ -68,7 +69,7 @@ def measure_status(turn, source, clone):
         said = turn.beside / "status"
         with open(said, "wb") as stdout:
             command = ["git", "-C", clone, "status", "--porcelain"]
-            seconds = turn.seconds(command, env=source.environment, stdout=stdout)
+            seconds = turn.seconds(command, "git-status", env=source.environment, stdout=stdout)
         if said.stat().st_size:
             raise Failed(f"git status: a clean clone is reported as changed: {last_words(said)}")
         total += seconds if repeat else 0

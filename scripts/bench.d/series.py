@@ -29,7 +29,7 @@ def runner(*series):
 
 
 def run_series(turn, series):
-    command = [turn.bench.bench_ops, turn.directory, *series, "--seed", turn.seed]
+    command = [turn.bench.bench_ops, turn.directory, *series, "--seed", turn.seed, *turn.series_options]
     command += ["--warm-seconds", turn.bench.sizes.warm_seconds, "--phases", ",".join(sorted(turn.phases))]
     return turn.lines(command, SERIES_SECONDS_MAX)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import ring
 from home import remove_tree
-from processes import Failed, children, end_children, run, uninterrupted, version_of
+from processes import Failed, children, end_children, last_words, run, uninterrupted, version_of
 
 MOUNT_SECONDS_MAX = 60
 UMOUNT_SECONDS_MAX = 300
@@ -226,7 +226,7 @@ def wait_for_mount(mountpoint, log):
     deadline = time.monotonic() + MOUNT_SECONDS_MAX
     while not is_mounted(mountpoint):
         if time.monotonic() > deadline or not children():
-            raise Failed(f"nothing was mounted on {mountpoint}; log: {log}")
+            raise Failed(f"nothing was mounted on {mountpoint}: {last_words(log)}")
         time.sleep(0.02)
     os.statvfs(mountpoint)
 

@@ -4,6 +4,7 @@ It is what every workload gets: where to work, which rows are asked for, and whe
 only after the result it stands for was checked, so a turn that fails keeps the figures it already has.
 """
 
+import contextlib
 import json
 import os
 
@@ -53,12 +54,20 @@ class Turn:
         if phase in self.phases:
             self._report(phase, value)
 
-    def seconds(self, command, env=None, cwd=None, stdout=None):
-        """Run a program to its end, with nothing of earlier work left to write back."""
-        os.sync()
-        return run(command, self.log, PROGRAM_SECONDS_MAX, env=env, cwd=cwd, stdout=stdout)
+    def during(self, *phases):
+        """A context for the time in which these phases run, and nothing else; scripts/profile looks on from here."""
+        return contextlib.nullcontext()
 
-    def lines(self, command, seconds_max):
+    # What bench_ops is told so that it opens and closes such a context itself.
+    series_options = ()
+
+    def seconds(self, command, *phases, env=None, cwd=None, stdout=None):
+        """Run a program to its end, with nothing of earlier work left to write back; `phases` are those it is run for."""
+        os.sync()
+        with self.during(*phases):
+            return run(command, self.log, PROGRAM_SECONDS_MAX, env=env, cwd=cwd, stdout=stdout)
+
+    def lines(self, command, seconds_max, *phases):
         """Run a program that times itself and prints a JSON line for each phase; returns phase -> operations per second.
 
         The lines before a failure count.
@@ -67,7 +76,8 @@ class Turn:
         failure = None
         with open(printed, "wb") as stdout:
             try:
-                run(command, self.log, seconds_max, stdout=stdout)
+                with self.during(*phases):
+                    run(command, self.log, seconds_max, stdout=stdout)
             except Failed as problem:
                 failure = problem
         rates = {}
