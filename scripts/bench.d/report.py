@@ -13,6 +13,7 @@ from workloads import NO_SPEED, SHARE
 SPREAD_MAX = 0.25
 
 LEGEND = "The number after a figure is the speed against the plain disk (1.00: as fast; 2.00: twice as fast)."
+PAGE_MARKS = "Bold: the best of the mounts. `~`: samples differ by more than a quarter. failed: the reason stands below."
 MARKS = "* best of the mounts   ~ samples differ by more than a quarter   - no figure   failed: see the notes"
 
 
@@ -112,7 +113,8 @@ def markdown(run):
     """The table for a page: figures for plain and nexus, ratios for the peers."""
     subjects = list(run["subjects"])
     full = [name for name in subjects if not run["subjects"][name]["is_peer"]]
-    lines = [headline(run), "", LEGEND.replace("after a figure", "in parentheses, or standing alone,"), ""]
+    legend = LEGEND.replace("after a figure", "in parentheses, or standing alone,")
+    lines = [headline(run), "", f"{legend} {PAGE_MARKS}", ""]
     lines.append("| | " + " | ".join(subjects) + " |")
     lines.append("|---|" + "---:|" * len(subjects))
     for group in run["groups"]:

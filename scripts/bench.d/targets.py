@@ -77,7 +77,7 @@ def outcomes(run):
         cell = cells_of(run, row)[0].get(subject) if row else None
         value = cell and (cell.median if target.of_figure else cell.ratio)
         title = f"{group['title']}: {row['title']}" if row else target.row
-        show = (lambda number: figure(number, row["unit"])) if row and target.of_figure else "{:.2f}".format
+        show = (lambda number: figure(number, row["unit"])) if row and target.of_figure else "{:.3g}".format
         asked = f"at {'most' if target.at_most else 'least'} {target.bound:g}"
         if value is None:
             found.append((title, asked, "-", "not measured"))
