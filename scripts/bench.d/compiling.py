@@ -13,7 +13,14 @@ from processes import Failed
 FUNCTIONS_PER_MODULE = 12
 
 # Settings of this build, or of the user, that would make it another build.
-FOREIGN = ("CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_INCREMENTAL", "RUSTC_WRAPPER")
+FOREIGN = (
+    "CARGO_TARGET_DIR",
+    "CARGO_BUILD_TARGET_DIR",
+    "CARGO_INCREMENTAL",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "RUSTFLAGS",
+    "RUSTC_WRAPPER",
+)
 
 
 def measure(turn):

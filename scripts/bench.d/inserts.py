@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Inserts into an SQLite database, as a process of its own: `inserts.py DATABASE JOURNAL INSERTS INSERTS_PER_TRANSACTION PHASE`.
+"""Inserts into an SQLite database, as a process of its own.
+
+    inserts.py DATABASE JOURNAL INSERTS INSERTS_PER_TRANSACTION PHASE
 
 Prints the JSON line of the phase, as bench_ops does, after the database was opened again and its rows were checked. With
 `synchronous=FULL`, the default of SQLite, every commit waits for the disk.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The work queue through a mount, as a process of its own: `items.py MOUNTPOINT ITEMS`.
+"""The work queue through a mount, as a process of its own: `items.py VIEWS DIRECTORY ITEMS`.
 
 Puts items, then works them off as a worker does: list what is ready, claim the first by renaming it, complete it. Prints
 JSON lines as bench_ops does.
@@ -14,14 +14,13 @@ LISTINGS = 20
 
 
 def main():
-    top, count = sys.argv[1], int(sys.argv[2])
-    views = os.path.join(top, ".work")
+    views, directory, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
     ready, claimed, done = (os.path.join(views, name) for name in ("ready", "in_progress", "completed"))
-    os.mkdir(os.path.join(top, "items"))
+    os.mkdir(os.path.join(directory, "items"))
 
     start = time.perf_counter()
     for number in range(count):
-        path = os.path.join(top, "items", f"item{number:05}")
+        path = os.path.join(directory, "items", f"item{number:05}")
         with open(path, "xb") as file:
             file.write(b"what is to be done\n")
         os.setxattr(path, "user.priority", str(number % 10).encode())

@@ -29,7 +29,8 @@ OTHERS = [("square", "#7a4bc2", "#b595f0"), ("triangle", "#00807a", "#45cfc7"), 
 
 STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #222 } .ground { fill: #fff } .faint { fill: #666; font-size: 11px }
-  .group { font-weight: 600 } .grid { stroke: #ddd } .one { stroke: #444; stroke-width: 1.5 } .goal { stroke: #999; stroke-width: 3 }
+  .group { font-weight: 600 } .grid { stroke: #ddd }
+  .one { stroke: #444; stroke-width: 1.5 } .goal { stroke: #999; stroke-width: 3 }
 """
 DARK = """
     text { fill: #e6e6e6 } .ground { fill: #16181c } .faint { fill: #a0a0a0 }
@@ -52,12 +53,14 @@ def svg(run):
         for row, cells in rows:
             body += plot_row(f"{group['name']}/{row['phase']}", row, cells, subjects, marks, y + ROW / 2)
             y += ROW
-    head = header(run, subjects, marks)
-    return "\n".join(
-        [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 30}" role="img" aria-label="Speed against the plain disk">']
-        + [f"<style>{STYLE}{colours(marks, 1)}  @media (prefers-color-scheme: dark) {{{DARK}{colours(marks, 2)}  }}</style>"]
-        + [f'<rect class="ground" width="{WIDTH}" height="{y + 30}"/>', *head, *grid(y), *body, "</svg>", ""]
-    )
+    dark = f"  @media (prefers-color-scheme: dark) {{{DARK}{colours(marks, 2)}  }}"
+    names = 'xmlns="http://www.w3.org/2000/svg" role="img" aria-label="Speed against the plain disk"'
+    lines = [
+        f'<svg {names} viewBox="0 0 {WIDTH} {y + 30}">',
+        f"<style>{STYLE}{colours(marks, 1)}{dark}</style>",
+        f'<rect class="ground" width="{WIDTH}" height="{y + 30}"/>',
+    ]
+    return "\n".join([*lines, *header(run, subjects, marks), *grid(y), *body, "</svg>", ""])
 
 
 def marks_of(subjects):
@@ -67,7 +70,8 @@ def marks_of(subjects):
 
 def colours(marks, place):
     """One class for each subject, numbered in the order of the columns: names may hold anything."""
-    return "".join(f"  .s{number} {{ fill: {mark[place]}; stroke: {mark[place]} }}\n" for number, mark in enumerate(marks.values()))
+    values = [mark[place] for mark in marks.values()]
+    return "".join(f"  .s{number} {{ fill: {colour}; stroke: {colour} }}\n" for number, colour in enumerate(values))
 
 
 def x_of(ratio):

@@ -61,7 +61,7 @@ class Subject:
             yield place
         finally:
             with uninterrupted():
-                self.leave(place.directory, place.log, notes)
+                self.leave(place.top, place.log, notes)
                 remove_tree(home)
 
     def leave(self, mountpoint, log, notes):
@@ -79,21 +79,24 @@ class Subject:
 
 
 class Mounted:
-    """A subject in use: `directory` is where programs work, `home` the plain directory that holds everything of it."""
+    """A subject in use: `directory` is where programs work, below the mountpoint `top`; `home` is the plain directory
+    that holds everything of it.
+    """
 
     def __init__(self, subject, home):
         self.subject, self.home = subject, home
-        self.directory, self.log = home / "mnt", home / "log"
+        self.top, self.log = home / "mnt", home / "log"
+        self.directory = self.top
 
     def mount(self):
-        self.subject.mount(self.home, self.directory, self.log)
-        wait_for_mount(self.directory, self.log)
+        self.subject.mount(self.home, self.top, self.log)
+        wait_for_mount(self.top, self.log)
 
     def umount(self):
         """An orderly stop: whatever the daemon still had to write is written when this returns."""
-        self.subject.umount(self.directory, self.log)
+        self.subject.umount(self.top, self.log)
         deadline = time.monotonic() + UMOUNT_SECONDS_MAX
-        while is_mounted(self.directory) or children():
+        while is_mounted(self.top) or children():
             if time.monotonic() > deadline:
                 raise Failed(f"{self.subject.name}: the daemon did not end after the unmount")
             time.sleep(0.02)

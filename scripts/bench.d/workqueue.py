@@ -15,5 +15,6 @@ def suits(subject):
 
 
 def measure(turn):
-    command = [sys.executable, ITEMS, turn.directory, turn.bench.sizes.items]
+    views = turn.place.top / ".work"
+    command = [sys.executable, ITEMS, views, turn.directory, turn.bench.sizes.items]
     turn.lines(command, PROGRAM_SECONDS_MAX, "put", "list", "claim", "complete")
