@@ -10,6 +10,7 @@
 //! | [`cas`] | bodies and drafts as files | `meta` (types), `model` |
 //! | [`vfs`] | the filesystem: one operation, one transaction | `meta`, `cas`, `model` |
 //! | [`view`] | the filesystem as one identity sees it | `vfs`, `model` |
+//! | [`transfer`] | export and import | `view`, `vfs`, `model` |
 //! | [`fuse`] | the kernel's protocol; the only user of fuser and errno numbers | `view`, `vfs` (types), `model` |
 //! | [`config`] | where settings come from; the only user of serde_yaml | `model` |
 //! | [`daemon`] | a store that lives | `fuse`, `view`, `vfs`, `model` |
@@ -24,5 +25,6 @@ pub mod error;
 pub mod fuse;
 pub mod meta;
 pub mod model;
+pub mod transfer;
 pub mod vfs;
 pub mod view;

@@ -12,6 +12,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("cas", &["meta", "model", "error"]),
     ("vfs", &["meta", "cas", "model", "error"]),
     ("view", &["vfs", "model", "error"]),
+    ("transfer", &["view", "vfs", "model", "error"]),
     ("fuse", &["view", "vfs", "model", "error", "advice"]),
     ("config", &["model", "error", "advice"]),
     ("daemon", &["fuse", "view", "vfs", "model", "error", "advice"]),
@@ -24,6 +25,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("sha2", &["src/model/digest.rs"]),
     ("serde_yaml", &["src/config/"]),
     ("clap", &["src/cli/"]),
+    ("indicatif", &["src/cli/"]),
+    ("mime_guess", &["src/transfer/"]),
+    ("base64", &["src/transfer/"]),
 ];
 
 #[test]
