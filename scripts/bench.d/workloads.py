@@ -55,7 +55,7 @@ class Sizes:
     fsyncs: int = 500
     source_files: int = 2000
     package_files: int = 30_000
-    modules: int = 40
+    modules: int = 20
     inserts: int = 10_000
     entries: int = 100_000
     items: int = 1000
