@@ -9,11 +9,20 @@ use crate::view::View;
 /// The name in the root that belongs to the work queue.
 const WORK: &[u8] = b".work";
 
-/// Refuses a path where this identity may not make or change a file.
-pub(super) fn may(view: &View, path: &VPath) -> Result<()> {
+/// Refuses a path where this identity may not make or change a file. `computed` remembers what was found out about the
+/// last first name: the lines of an export come in the order of their paths.
+pub(super) fn may(view: &View, path: &VPath, computed: &mut Option<(Vec<u8>, bool)>) -> Result<()> {
     let Some(first) = path.names().next() else { return Ok(()) };
-    let is_computed = view.lookup(NodeId::ROOT, first).is_ok_and(|found| found.id.is_virtual());
-    if first.as_bytes() == WORK || is_computed {
+    let is_computed = match computed {
+        Some((name, is_computed)) if name == first.as_bytes() => *is_computed,
+        _ => {
+            let found = view.lookup(NodeId::ROOT, first);
+            let is_computed = first.as_bytes() == WORK || found.is_ok_and(|found| found.id.is_virtual());
+            *computed = Some((first.as_bytes().to_vec(), is_computed));
+            is_computed
+        }
+    };
+    if is_computed {
         return Err(Error::new(ErrorKind::ReadOnly, "import what is computed"));
     }
     if !sees(view, path.as_bytes()) {
