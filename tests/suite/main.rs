@@ -22,5 +22,6 @@ mod regressions;
 mod rooms;
 mod semantics;
 mod space;
+mod transfer;
 mod user;
 mod vfs;
