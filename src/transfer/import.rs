@@ -101,7 +101,7 @@ fn read(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Spooled> {
     let mut spool = Spool::new(view.vfs().scratch()?);
-    let mut text = Vec::new();
+    let (mut text, mut computed) = (Vec::new(), None);
     for number in 1.. {
         text.clear();
         let got = input.take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut text);
@@ -117,7 +117,7 @@ fn read(
             continue;
         }
         let line = Line::parse(trimmed).map_err(|e| at_line(number, &e))?;
-        match admission::may(view, &line.path) {
+        match admission::may(view, &line.path, &mut computed) {
             Ok(()) => spool.push(number, &line)?,
             Err(e) => {
                 report.skipped += 1;

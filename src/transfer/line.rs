@@ -135,7 +135,13 @@ impl Line {
         if String::from_utf8_lossy(&path) != parsed.path {
             return Err(wrong("path and path_b64 differ"));
         }
-        let path = VPath::parse(&path).map_err(|e| wrong(format!("path {:?}: {e}", shortened(&parsed.path))))?;
+        let path = VPath::parse(&path).map_err(|e| {
+            let why = match e.kind() {
+                ErrorKind::NameTooLong => "a name has 255 bytes at most, a path 4,096",
+                _ => "a path begins with /, and has no component '..' and no NUL",
+            };
+            wrong(format!("path {:?}: {why}", shortened(&parsed.path)))
+        })?;
         if path.as_bytes() == b"/" {
             return Err(wrong("path is the root directory"));
         }
@@ -174,6 +180,9 @@ impl Parsed<'_> {
             let digest = text.as_deref().map(Digest::parse_hex).transpose();
             digest.map_err(|_| wrong(format!("{key} is not a SHA-256 of 64 hexadecimal digits")))
         };
+        if self.etag == self.physical_path {
+            return read("etag", &self.etag)?.ok_or_else(|| wrong("missing field `etag`"));
+        }
         match (read("physical_path", &self.physical_path)?, read("etag", &self.etag)?) {
             (Some(a), Some(b)) if a != b => Err(wrong("physical_path and etag differ")),
             (Some(digest), _) | (None, Some(digest)) => Ok(digest),

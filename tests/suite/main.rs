@@ -22,6 +22,7 @@ mod regressions;
 mod rooms;
 mod semantics;
 mod space;
+mod transfer;
 mod user;
 mod vfs;
 mod work;
