@@ -105,11 +105,7 @@ impl Tree for WorkTree {
             }
             At::Directory(_) => self.own_attr(Kind::Directory, 0),
             At::Status => self.own_attr(Kind::File, self.status()?.len() as u64),
-            At::Link(list, at) => {
-                let entry = self.link(list, at)?;
-                let size = target(&entry).len() as u64;
-                Ok(Attr { kind: Kind::Symlink, mode: 0o777, nlink: 1, size, blocks: 0, rdev: 0, ..entry.attr })
-            }
+            At::Link(list, at) => Ok(link_attr(&self.link(list, at)?)),
         }
     }
 
@@ -195,7 +191,7 @@ impl Tree for WorkTree {
 struct Links {
     tree: WorkTree,
     list: WorkList,
-    given: Vec<TreeEntry>,
+    given: Vec<(TreeEntry, Attr)>,
     next: Option<WorkKey>,
 }
 
@@ -206,14 +202,17 @@ impl Listing for Links {
             let Some(after) = self.next else { return Ok(None) };
             let (entries, next) = self.tree.vfs.work_entries(self.list, &self.tree.scope(), after)?;
             self.next = next;
-            let links = entries.into_iter().map(|entry| TreeEntry {
-                place: place_of(self.list, &entry),
-                name: entry.name,
-                kind: Kind::Symlink,
+            let links = entries.into_iter().map(|entry| {
+                let (place, attr) = (place_of(self.list, &entry), link_attr(&entry));
+                (TreeEntry { place, name: entry.name, kind: Kind::Symlink }, attr)
             });
             self.given.extend(links);
         }
-        Ok(self.given.get(position).cloned())
+        Ok(self.given.get(position).map(|(entry, _)| entry.clone()))
+    }
+
+    fn attr(&self, position: u64) -> Option<Attr> {
+        self.given.get(usize::try_from(position).ok()?).map(|(_, attr)| *attr)
     }
 }
 
@@ -237,6 +236,11 @@ fn place_of(list: WorkList, entry: &WorkEntry) -> Place {
     entry.path.hash(&mut digest);
     let path = digest.finish() >> (u64::BITS - PATH_BITS);
     Place(index << (NODE_BITS + PATH_BITS) | path << NODE_BITS | entry.node.0 & ((1 << NODE_BITS) - 1))
+}
+
+fn link_attr(entry: &WorkEntry) -> Attr {
+    let size = target(entry).len() as u64;
+    Attr { kind: Kind::Symlink, mode: 0o777, nlink: 1, size, blocks: 0, rdev: 0, ..entry.attr }
 }
 
 /// Where a link points, from its directory.
