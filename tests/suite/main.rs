@@ -15,6 +15,7 @@ mod crash;
 mod faults;
 mod fsck;
 mod harness;
+mod large;
 mod model;
 mod posix;
 mod programs;
