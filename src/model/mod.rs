@@ -7,9 +7,11 @@ mod limits;
 mod node;
 mod path;
 mod time;
+mod transport;
 
 pub use digest::{Digest, Hasher};
 pub use limits::*;
 pub use node::{Attr, AttrChange, Caller, Kind, NodeId, SetTime, perm};
 pub use path::{Name, VPath};
 pub use time::{Timestamp, rfc3339};
+pub use transport::Transport;
