@@ -347,3 +347,36 @@ fn new_mount_at(mountpoint: &Path) -> Result<MountEntry> {
         Error::new(ErrorKind::Io, format!("find the new mount on {} in /proc/self/mountinfo", mountpoint.display()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::model::{Caller, Timestamp};
+    use crate::vfs::StoreOptions;
+
+    /// Needs root, as mounting does, and a kernel with the ring.
+    #[test]
+    fn a_ring_that_breaks_off_halfway_is_taken_back() {
+        fs::write("/sys/module/fuse/parameters/enable_uring", "1").expect("root, and Linux 6.14 or later");
+        let base = TempDir::new().unwrap();
+        let (data_dir, mountpoint) = (base.path().join("store"), base.path().join("mnt"));
+        fs::create_dir(&mountpoint).unwrap();
+        Vfs::init(&data_dir, Caller { uid: 0, gid: 0 }, Timestamp::now).unwrap();
+        let store = StoreOptions { data_dir: data_dir.clone(), read_only: false, clock: Timestamp::now };
+        let vfs = Vfs::open_store(store).unwrap();
+        let options = MountOptions { mountpoint: mountpoint.clone(), store_dir: data_dir, ..MountOptions::default() };
+
+        let broken = Mount::attempt(Arc::clone(&vfs), &options, &mountpoint, Some(ring::prepare_one_too_many()));
+        let Err(Failure::Ring(obstacle)) = broken else { panic!("the kernel takes any queue") };
+        assert!(obstacle.why.contains("does not take the queues"), "{obstacle}");
+        assert!(mounts_at(&mountpoint).unwrap().is_empty());
+
+        let mount = Mount::over_device(Arc::clone(&vfs), &options, &mountpoint, Some(&obstacle)).unwrap();
+        assert!(mount.transport().to_string().starts_with("/dev/fuse, not io_uring: the kernel does not take"));
+        mount.unmount(false).unwrap();
+        mount.wait().unwrap();
+        vfs.close().unwrap();
+    }
+}

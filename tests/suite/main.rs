@@ -19,6 +19,7 @@ mod model;
 mod posix;
 mod programs;
 mod regressions;
+mod ring;
 mod rooms;
 mod semantics;
 mod space;

@@ -166,3 +166,6 @@ fn name(code: u32) -> &'static str {
         _ => "a request that is not served",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,14 @@ pub(super) fn prepare() -> Result<Prepared, Obstacle> {
     Cores::of_this_machine().and_then(|cores| Prepared::new(&cores)).map_err(|error| obstacle::of_io_uring(&error))
 }
 
+/// As [`prepare`], with a queue for a core that the machine cannot have.
+#[cfg(test)]
+pub(super) fn prepare_one_too_many() -> Prepared {
+    let mut cores = Cores::of_this_machine().unwrap();
+    cores.possible += 1;
+    Prepared::new(&cores).unwrap()
+}
+
 /// The handshake came without an offer.
 pub(super) fn not_offered() -> Obstacle {
     obstacle::of_handshake()
