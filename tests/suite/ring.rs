@@ -14,11 +14,13 @@ use nexus::model::{Caller, NodeId, Timestamp, Transport, VPath};
 use nexus::vfs::{StoreOptions, Vfs};
 
 use crate::harness::{
-    Mounted, Switch, bytes, is_mounted, is_running, nexus, run, scratch, shell, unmount_below, wait_until,
+    Mounted, Switch, bytes, is_mounted, is_running, nexus, run, scratch, shell, tool, unmount_below, wait_until,
 };
 
 mod ends;
 
+/// A body that is a draft on the disk while it is written.
+const STAGED: usize = 300_000;
 /// The limit of an attribute, xattr(7).
 const XATTR_BYTES_MAX: usize = 65_536;
 
@@ -197,35 +199,52 @@ fn a_signal_to_one_who_waits_harms_nobody() {
     mounted.finish();
 }
 
-/// While three slow requests of a core wait for a disk that does not answer, others of that core are served.
+/// While three slow requests of a core wait for a disk that does not answer, others of that core are served. Only bodies lie on that disk,
+/// because whoever changes a name waits for the database.
 #[test]
 fn slow_requests_leave_their_core_to_others() {
     let base = scratch();
-    let disk = base.path().join("disk");
-    fs::create_dir(&disk).unwrap();
     let image = base.path().join("image");
     File::create(&image).unwrap().set_len(256 << 20).unwrap();
-    run(crate::harness::tool("mkfs.ext4").args(["-q", "-F"]).arg(&image)).ok();
-    shell(base.path(), "mount -o loop image disk");
-    let data_dir = disk.join("data");
-    let mut mounted = Mounted::initialised(base, data_dir, &["--transport", "io_uring"]);
+    run(tool("mkfs.ext4").args(["-q", "-F"]).arg(&image)).ok();
+    let (data_dir, disk) = (base.path().join("data"), base.path().join("disk"));
+    let mut mounted = Mounted::initialised(base, data_dir, &["--transport", "io_uring", "-o", "no_passthrough"]);
+    let bodies = "mkdir disk; mount -o loop image disk
+        for d in cas staging; do mkdir -p data/$d; mv data/$d disk/; ln -s ../disk/$d data/$d; done";
+    shell(mounted.base(), bodies);
     mounted.mount();
-    shell(
-        &mounted.root(),
-        "for i in 1 2 3; do head -c 300000 /dev/urandom > slow$i; done; echo quick > file; stat file",
-    );
+    // Open, so that they are drafts on the disk and stay so.
+    let slow = [1, 2, 3].map(|number| File::create(mounted.path(&format!("slow{number}"))).unwrap());
+    slow.iter().for_each(|file| file.write_all_at(&bytes(1, STAGED), 0).unwrap());
 
+    shell(&mounted.root(), "mkdir quick; echo body > quick/file");
     let thawed = Frozen::new(&disk);
-    let sync = |number: u32| start(&mounted, &format!("taskset -c 0 sync slow{number}"));
-    let slow: Vec<_> = (1..=3).map(sync).collect();
-    wait_until("three are in fsync", 60, || slow.iter().all(|child| waits_in_fsync(child.id())));
-    // Not in the kernel's cache: a name that was never asked for, attributes after a change, and a listing.
-    let quick = "taskset -c 0 bash -c 'for i in 1 2 3 4 5 6 7 8 9; do test ! -e none$i; done; ls -l > /dev/null'";
-    shell(&mounted.root(), quick);
-    assert!(slow.iter().all(|child| waits_in_fsync(child.id())), "the disk answered although it was frozen");
+    let (started, running) = std::sync::mpsc::channel();
+    let writers = slow.map(|file| {
+        let started = started.clone();
+        thread::spawn(move || {
+            stay_on_core(0);
+            started.send(()).unwrap();
+            file.write_all_at(&bytes(2, STAGED), STAGED as u64).unwrap();
+        })
+    });
+    for _ in &writers {
+        running.recv().unwrap();
+    }
+    // Long enough for all of them to be stuck; were they not, the test would show less and not fail.
+    thread::sleep(Duration::from_millis(500));
+    // Not in the kernel's cache: names that were never asked for, and a listing; without the files that are just written, for each of
+    // which the store has a lock.
+    let mut quick = Command::new("taskset");
+    quick.args(["-c", "0", "bash", "-c", "for i in 1 2 3 4 5 6 7 8 9; do test ! -e none$i; done; ls -l > /dev/null"]);
+    let mut quick = quick.current_dir(mounted.path("quick")).spawn().unwrap();
+    wait_until("others are served", 60, || quick.try_wait().unwrap().is_some_and(|status| status.success()));
+    assert!(writers.iter().all(|writer| !writer.is_finished()), "the disk answered although it was frozen");
     drop(thawed);
-    for mut child in slow {
-        assert!(child.wait().unwrap().success());
+    for (number, writer) in writers.into_iter().enumerate() {
+        writer.join().unwrap();
+        let whole = [bytes(1, STAGED), bytes(2, STAGED)].concat();
+        assert!(fs::read(mounted.path(&format!("slow{}", number + 1))).unwrap() == whole);
     }
     mounted.umount();
     mounted.fsck().ok();
@@ -237,25 +256,19 @@ struct Frozen(PathBuf);
 
 impl Frozen {
     fn new(disk: &Path) -> Self {
-        run(crate::harness::tool("fsfreeze").arg("-f").arg(disk)).ok();
+        run(tool("fsfreeze").arg("-f").arg(disk)).ok();
         Self(disk.to_owned())
     }
 }
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        run(crate::harness::tool("fsfreeze").arg("-u").arg(&self.0));
+        run(tool("fsfreeze").arg("-u").arg(&self.0));
     }
 }
 
-fn start(mounted: &Mounted, script: &str) -> Child {
-    let mut command = Command::new("bash");
-    command.arg("-c").arg(format!("exec {script}")).current_dir(mounted.root()).stdin(Stdio::null());
-    command.spawn().unwrap()
-}
-
-/// Whether a process is in fsync(2), proc(5).
-fn waits_in_fsync(pid: u32) -> bool {
-    let number = libc::SYS_fsync.to_string();
-    fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|call| call.split(' ').next() == Some(&number))
+fn stay_on_core(core: usize) {
+    let mut cores = rustix::thread::CpuSet::new();
+    cores.set(core);
+    rustix::thread::sched_setaffinity(None, &cores).unwrap();
 }
