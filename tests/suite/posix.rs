@@ -135,7 +135,7 @@ const FSX_OPERATIONS_EACH: u64 = 50_000;
 
 #[test]
 fn fsx_finds_no_mismatch_with_passthrough() {
-    fsx("dev_fuse", &[]);
+    fsx("io_uring", &[]);
 }
 
 #[test]
