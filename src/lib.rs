@@ -9,9 +9,11 @@
 //! | [`meta`] | rows and transactions; the only user of rusqlite | `model` |
 //! | [`cas`] | bodies and drafts as files | `meta` (types), `model` |
 //! | [`vfs`] | the filesystem: one operation, one transaction | `meta`, `cas`, `model` |
-//! | [`fuse`] | the kernel's protocol; the only user of fuser and errno numbers | `vfs`, `model` |
+//! | [`view`] | the filesystem as one identity sees it | `vfs`, `model` |
+//! | [`transfer`] | export and import | `view`, `vfs`, `model` |
+//! | [`fuse`] | the kernel's protocol; the only user of fuser and errno numbers | `view`, `vfs` (types), `model` |
 //! | [`config`] | where settings come from; the only user of serde_yaml | `model` |
-//! | [`daemon`] | a store that lives | `fuse`, `vfs`, `model` |
+//! | [`daemon`] | a store that lives | `fuse`, `view`, `vfs`, `model` |
 //!
 //! `tests/suite/rooms.rs` holds the direction. ARCHITECTURE.md says why it is so.
 
@@ -23,4 +25,6 @@ pub mod error;
 pub mod fuse;
 pub mod meta;
 pub mod model;
+pub mod transfer;
 pub mod vfs;
+pub mod view;

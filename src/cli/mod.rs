@@ -7,6 +7,8 @@ mod exit;
 mod mount;
 mod output;
 mod store;
+mod transfer;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -40,6 +42,9 @@ enum Command {
     #[command(visible_alias = "unmount")]
     Umount(mount::Umount),
     Fsck(store::Fsck),
+    Verify(verify::Verify),
+    Export(transfer::Export),
+    Import(transfer::Import),
     /// Print the version
     Version,
 }
@@ -65,10 +70,18 @@ impl Cli {
             Command::Init(init) => init.run(),
             Command::Mount(mount) => mount.run(),
             Command::Umount(umount) => umount.run(),
+            Command::Export(export) => export.run(),
+            Command::Import(import) => import.run(),
             Command::Version => {
                 output::line(format_args!("nexus {} (store format {})", env!("CARGO_PKG_VERSION"), nexus::meta::FORMAT))
             }
             Command::Fsck(fsck) => return fsck.run(),
+            Command::Verify(verify) => {
+                return verify.run().unwrap_or_else(|error| {
+                    output::error(&error);
+                    Exit::of(error.kind())
+                });
+            }
         };
         match done {
             Ok(()) => Exit::OK,

@@ -17,8 +17,9 @@ use super::users;
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuse::{Mount, MountOptions, Unmounter};
-use crate::model::Timestamp;
+use crate::model::{Principal, Timestamp};
 use crate::vfs::{StoreOptions, Vfs};
+use crate::view::View;
 
 /// How long those who still use a mount that was told to stop may go on.
 const USERS_GRACE: Duration = Duration::from_secs(10);
@@ -91,7 +92,7 @@ fn mount_and_wait(
     signals: StopSignals,
     ready: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let mount = Mount::new(Arc::clone(vfs), &options(plan))?;
+    let mount = Mount::new(View::new(Arc::clone(vfs), Principal::default()), &options(plan))?;
     let unmounter = mount.unmounter();
     let (tell, told) = mpsc::channel();
     let started = announce(plan, record, ready).and_then(|()| {

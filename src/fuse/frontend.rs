@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags,
@@ -48,6 +48,22 @@ impl Frontend {
     }
 }
 
+impl Frontend {
+    fn reply_entry(&self, reply: ReplyEntry, answer: Result<Attr, Errno>) {
+        match answer {
+            Ok(attr) => reply.entry(&self.handlers.lifetime_of(attr.id), &file_attr(&attr), GENERATION),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
+    fn reply_attr(&self, reply: ReplyAttr, answer: Result<Attr, Errno>) {
+        match answer {
+            Ok(attr) => reply.attr(&self.handlers.lifetime_of(attr.id), &file_attr(&attr)),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+}
+
 impl From<Errno> for fuser::Errno {
     fn from(errno: Errno) -> Self {
         Self::from_i32(errno.get())
@@ -66,20 +82,6 @@ fn reply_empty(reply: ReplyEmpty, answer: Result<(), Errno>) {
     }
 }
 
-fn reply_entry(reply: ReplyEntry, answer: Result<Attr, Errno>, lifetime: Duration) {
-    match answer {
-        Ok(attr) => reply.entry(&lifetime, &file_attr(&attr), GENERATION),
-        Err(errno) => reply.error(errno.into()),
-    }
-}
-
-fn reply_attr(reply: ReplyAttr, answer: Result<Attr, Errno>, lifetime: Duration) {
-    match answer {
-        Ok(attr) => reply.attr(&lifetime, &file_attr(&attr)),
-        Err(errno) => reply.error(errno.into()),
-    }
-}
-
 fn reply_xattr(reply: ReplyXattr, answer: Result<Xattr, Errno>) {
     match answer {
         Ok(Xattr::Size(size)) => reply.size(size),
@@ -88,9 +90,13 @@ fn reply_xattr(reply: ReplyXattr, answer: Result<Xattr, Errno>) {
     }
 }
 
-/// The flags of an open file that is served through the page cache.
-fn cached(keep: bool) -> FopenFlags {
-    if keep { FopenFlags::FOPEN_KEEP_CACHE } else { FopenFlags::empty() }
+/// The flags of an open file that is served by requests; fuser adds that of passthrough itself.
+fn open_flags(access: Access) -> FopenFlags {
+    match access {
+        Access::Cached { keep: true } => FopenFlags::FOPEN_KEEP_CACHE,
+        Access::Cached { keep: false } | Access::Passthrough { .. } => FopenFlags::empty(),
+        Access::Direct => FopenFlags::FOPEN_DIRECT_IO,
+    }
 }
 
 impl Filesystem for Frontend {
@@ -105,9 +111,12 @@ impl Filesystem for Frontend {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let parent = node(parent);
         match answer("lookup", parent, || self.handlers.lookup(parent, name.as_bytes())) {
-            Ok(Some(attr)) => reply.entry(&self.handlers.lifetime(), &file_attr(&attr), GENERATION),
+            Ok(Some(attr)) => self.reply_entry(reply, Ok(attr)),
             // Inode number 0: there is no such name, and that may be remembered.
-            Ok(None) => reply.entry(&self.handlers.lifetime(), &bare_attr(NodeId(0), Kind::File), GENERATION),
+            Ok(None) => {
+                let missing = NodeId(0);
+                reply.entry(&self.handlers.lifetime_of(missing), &bare_attr(missing, Kind::File), GENERATION);
+            }
             Err(errno) => reply.error(errno.into()),
         }
     }
@@ -119,7 +128,7 @@ impl Filesystem for Frontend {
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let outcome = answer("getattr", node(ino), || self.handlers.getattr(node(ino)));
-        reply_attr(reply, outcome, self.handlers.lifetime());
+        self.reply_attr(reply, outcome);
     }
 
     fn setattr(
@@ -146,7 +155,7 @@ impl Filesystem for Frontend {
             let change = AttrChange { mode, uid, gid, size, atime: times.0, mtime: times.1 };
             self.handlers.setattr(&caller(request), node(ino), change)
         });
-        reply_attr(reply, outcome, self.handlers.lifetime());
+        self.reply_attr(reply, outcome);
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
@@ -169,21 +178,21 @@ impl Filesystem for Frontend {
         let outcome = answer("mknod", node(parent), || {
             self.handlers.mknod(&caller(request), node(parent), name.as_bytes(), mode, rdev)
         });
-        reply_entry(reply, outcome, self.handlers.lifetime());
+        self.reply_entry(reply, outcome);
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
         let outcome = answer("mkdir", node(parent), || {
             self.handlers.mkdir(&caller(request), node(parent), name.as_bytes(), mode)
         });
-        reply_entry(reply, outcome, self.handlers.lifetime());
+        self.reply_entry(reply, outcome);
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let outcome = answer("symlink", node(parent), || {
             self.handlers.symlink(&caller(request), node(parent), name.as_bytes(), target.as_os_str().as_bytes())
         });
-        reply_entry(reply, outcome, self.handlers.lifetime());
+        self.reply_entry(reply, outcome);
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -196,7 +205,7 @@ impl Filesystem for Frontend {
 
     fn rename(
         &self,
-        _: &Request,
+        request: &Request,
         parent: INodeNo,
         name: &OsStr,
         newparent: INodeNo,
@@ -206,14 +215,14 @@ impl Filesystem for Frontend {
     ) {
         let outcome = answer("rename", node(parent), || {
             let (from, to) = ((node(parent), name.as_bytes()), (node(newparent), newname.as_bytes()));
-            self.handlers.rename(from, to, flags.bits())
+            self.handlers.rename(&caller(request), from, to, flags.bits())
         });
         reply_empty(reply, outcome);
     }
 
     fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
         let outcome = answer("link", node(ino), || self.handlers.link(node(ino), node(newparent), newname.as_bytes()));
-        reply_entry(reply, outcome, self.handlers.lifetime());
+        self.reply_entry(reply, outcome);
     }
 
     fn create(
@@ -229,12 +238,13 @@ impl Filesystem for Frontend {
         let outcome = answer("create", node(parent), || {
             self.handlers.create(&caller(request), node(parent), name.as_bytes(), mode, flags)
         });
-        let lifetime = self.handlers.lifetime();
         match outcome {
-            Ok((attr, handle, Access::Cached { keep })) => {
-                reply.created(&lifetime, &file_attr(&attr), GENERATION, FileHandle(handle.0), cached(keep));
+            Ok((attr, handle, access @ (Access::Cached { .. } | Access::Direct))) => {
+                let lifetime = self.handlers.lifetime_of(attr.id);
+                reply.created(&lifetime, &file_attr(&attr), GENERATION, FileHandle(handle.0), open_flags(access));
             }
             Ok((attr, handle, Access::Passthrough { backing })) => {
+                let lifetime = self.handlers.lifetime_of(attr.id);
                 // SAFETY: the id is open until the last handle that names it is released, and this one is not yet known
                 // to the kernel; `into_raw` below keeps fuser from closing it.
                 let id = unsafe { reply.wrap_backing(backing) };
@@ -248,7 +258,9 @@ impl Filesystem for Frontend {
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match answer("open", node(ino), || self.handlers.open(&caller(request), node(ino), flags.0)) {
-            Ok((handle, Access::Cached { keep })) => reply.opened(FileHandle(handle.0), cached(keep)),
+            Ok((handle, access @ (Access::Cached { .. } | Access::Direct))) => {
+                reply.opened(FileHandle(handle.0), open_flags(access));
+            }
             Ok((handle, Access::Passthrough { backing })) => {
                 // SAFETY: as in `create`.
                 let id = unsafe { reply.wrap_backing(backing) };
@@ -323,9 +335,8 @@ impl Filesystem for Frontend {
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let cached = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR;
         match answer("opendir", node(ino), || self.handlers.opendir(node(ino))) {
-            // The kernel drops a cached listing by itself when a change is made through the mount.
-            Ok(handle) if self.handlers.caching() => reply.opened(FileHandle(handle.0), cached),
-            Ok(handle) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
+            Ok((handle, true)) => reply.opened(FileHandle(handle.0), cached),
+            Ok((handle, false)) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
             Err(errno) => reply.error(errno.into()),
         }
     }
@@ -344,13 +355,12 @@ impl Filesystem for Frontend {
     }
 
     fn readdirplus(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        let lifetime = self.handlers.lifetime();
         let outcome = answer("readdirplus", node(ino), || {
             self.handlers.readdir(handle(fh), offset, true, &mut |entry: DirEntry<'_>| {
                 let (id, name) = (INodeNo(entry.id.0), OsStr::from_bytes(entry.name));
                 // Of `.` and `..` the kernel takes number and kind only, and counts no lookup.
                 let attr = entry.attr.map_or_else(|| bare_attr(entry.id, entry.kind), file_attr);
-                !reply.add(id, entry.next_offset, name, &lifetime, &attr, GENERATION)
+                !reply.add(id, entry.next_offset, name, &self.handlers.lifetime_of(entry.id), &attr, GENERATION)
             })
         });
         match outcome {

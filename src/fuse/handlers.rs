@@ -15,7 +15,8 @@ use super::convert;
 use super::errno::{Errno, Outcome};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
-use crate::vfs::{DirEntry, HandleId, OpenMode, Opened, Serving, StatFs, Vfs};
+use crate::vfs::{DirEntry, HandleId, OpenMode, Opened, Serving, StatFs};
+use crate::view::View;
 
 /// Most bytes that one FUSE_COPY_FILE_RANGE can report as copied: its answer has 32 bits, and a whole number of pages
 /// keeps the next piece aligned.
@@ -29,6 +30,8 @@ pub(super) enum Access {
         /// `FOPEN_KEEP_CACHE`.
         keep: bool,
     },
+    /// By requests alone: nothing is cached and the size is not believed (`FOPEN_DIRECT_IO`).
+    Direct,
     /// On the file behind a backing id, without requests.
     Passthrough {
         /// The id.
@@ -48,7 +51,7 @@ pub(super) enum Xattr {
 /// The requests, on one filesystem, for one mount.
 #[derive(Debug)]
 pub(super) struct Handlers {
-    vfs: Arc<Vfs>,
+    view: Arc<View>,
     backing: Backing,
     lifetime: Duration,
 }
@@ -56,8 +59,8 @@ pub(super) struct Handlers {
 impl Handlers {
     /// `device`: a descriptor of the mount where passthrough is wanted. `lifetime`: how long the kernel may believe names
     /// and attributes; with zero it caches nothing.
-    pub(super) fn new(vfs: Arc<Vfs>, device: Option<OwnedFd>, lifetime: Duration) -> Self {
-        Self { vfs, backing: Backing::new(device), lifetime }
+    pub(super) fn new(view: Arc<View>, device: Option<OwnedFd>, lifetime: Duration) -> Self {
+        Self { view, backing: Backing::new(device), lifetime }
     }
 
     /// Finds out whether files in `directory` can be handed to the kernel; before the first request.
@@ -70,32 +73,33 @@ impl Handlers {
         self.backing.available()
     }
 
-    /// How long the kernel may believe a name or attributes, a name that is missing included.
-    pub(super) fn lifetime(&self) -> Duration {
-        self.lifetime
+    /// How long the kernel may believe the attributes of a node and the name that led to it; for the number 0, that a
+    /// name is missing. What is computed when it is looked at may be another thing the next moment.
+    pub(super) fn lifetime_of(&self, node: NodeId) -> Duration {
+        if node.is_virtual() { Duration::ZERO } else { self.lifetime }
     }
 
-    /// Whether the kernel may cache at all.
-    pub(super) fn caching(&self) -> bool {
-        !self.lifetime.is_zero()
+    /// Whether the kernel may cache what it hears of a node.
+    fn caches(&self, node: NodeId) -> bool {
+        !self.lifetime_of(node).is_zero()
     }
 
     /// `None`: there is no such name, and the kernel may remember that for as long as it may remember a name.
     pub(super) fn lookup(&self, parent: NodeId, name: &[u8]) -> Outcome<Option<Attr>> {
-        match self.vfs.lookup(parent, Name::new(name)?) {
+        match self.view.lookup(parent, Name::new(name)?) {
             Ok(attr) => Ok(Some(attr)),
-            Err(error) if error.kind() == ErrorKind::NotFound && self.caching() => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound && self.caches(parent) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
     pub(super) fn forget(&self, node: NodeId) -> Outcome<()> {
-        self.vfs.forget(node);
+        self.view.forget(node);
         Ok(())
     }
 
     pub(super) fn getattr(&self, node: NodeId) -> Outcome<Attr> {
-        Ok(self.vfs.getattr(node)?)
+        Ok(self.view.getattr(node)?)
     }
 
     pub(super) fn setattr(&self, caller: &Caller, node: NodeId, change: AttrChange) -> Outcome<Attr> {
@@ -108,14 +112,14 @@ impl Handlers {
         // of size it says so in a bit that fuser does not hand on: whoever is not root lacks CAP_FSETID.
         let set_id = nothing || owner || (change.size.is_some() && caller.uid != 0);
         let dropped = if set_id && mode.is_none() { self.without_set_id(caller, node)? } else { None };
-        Ok(self.vfs.setattr(caller, node, &AttrChange { mode: mode.or(dropped), ..change })?)
+        Ok(self.view.setattr(caller, node, &AttrChange { mode: mode.or(dropped), ..change })?)
     }
 
     /// The permissions without set-user-ID and set-group-ID, when one of them has to go; what the kernel leaves to the
     /// filesystem under `FUSE_HANDLE_KILLPRIV_V2`. Linux keeps set-group-ID where the group may not execute, for members
     /// of it (chown(2), inode(7)); membership by a supplementary group is not known here, and the bit then goes.
     fn without_set_id(&self, caller: &Caller, node: NodeId) -> Outcome<Option<u32>> {
-        let attr = self.vfs.getattr(node)?;
+        let attr = self.view.getattr(node)?;
         if attr.kind == Kind::Directory {
             return Ok(None);
         }
@@ -127,42 +131,43 @@ impl Handlers {
     }
 
     pub(super) fn readlink(&self, node: NodeId) -> Outcome<Vec<u8>> {
-        Ok(self.vfs.readlink(node)?)
+        Ok(self.view.readlink(node)?)
     }
 
     pub(super) fn mknod(&self, caller: &Caller, parent: NodeId, name: &[u8], mode: u32, rdev: u32) -> Outcome<Attr> {
         let (kind, mode) = convert::node_mode(mode)?;
-        Ok(self.vfs.mknod(caller, parent, Name::new(name)?, kind, mode, rdev)?)
+        Ok(self.view.mknod(caller, parent, Name::new(name)?, kind, mode, rdev)?)
     }
 
     pub(super) fn mkdir(&self, caller: &Caller, parent: NodeId, name: &[u8], mode: u32) -> Outcome<Attr> {
-        Ok(self.vfs.mkdir(caller, parent, Name::new(name)?, mode & perm::ALL)?)
+        Ok(self.view.mkdir(caller, parent, Name::new(name)?, mode & perm::ALL)?)
     }
 
     pub(super) fn symlink(&self, caller: &Caller, parent: NodeId, name: &[u8], target: &[u8]) -> Outcome<Attr> {
-        Ok(self.vfs.symlink(caller, parent, Name::new(name)?, target)?)
+        Ok(self.view.symlink(caller, parent, Name::new(name)?, target)?)
     }
 
     pub(super) fn unlink(&self, parent: NodeId, name: &[u8]) -> Outcome<()> {
-        Ok(self.vfs.unlink(parent, Name::new(name)?)?)
+        Ok(self.view.unlink(parent, Name::new(name)?)?)
     }
 
     pub(super) fn rmdir(&self, parent: NodeId, name: &[u8]) -> Outcome<()> {
-        Ok(self.vfs.rmdir(parent, Name::new(name)?)?)
+        Ok(self.view.rmdir(parent, Name::new(name)?)?)
     }
 
     pub(super) fn rename(
         &self,
+        caller: &Caller,
         (parent, name): (NodeId, &[u8]),
         (new_parent, new_name): (NodeId, &[u8]),
         flags: u32,
     ) -> Outcome<()> {
         let mode = convert::rename_mode(flags)?;
-        Ok(self.vfs.rename(parent, Name::new(name)?, new_parent, Name::new(new_name)?, mode)?)
+        Ok(self.view.rename(caller, (parent, Name::new(name)?), (new_parent, Name::new(new_name)?), mode)?)
     }
 
     pub(super) fn link(&self, node: NodeId, new_parent: NodeId, new_name: &[u8]) -> Outcome<Attr> {
-        Ok(self.vfs.link(node, new_parent, Name::new(new_name)?)?)
+        Ok(self.view.link(node, new_parent, Name::new(new_name)?)?)
     }
 
     pub(super) fn create(
@@ -174,7 +179,7 @@ impl Handlers {
         flags: i32,
     ) -> Outcome<(Attr, HandleId, Access)> {
         let open = convert::open_mode(flags, self.passthrough());
-        let (attr, opened) = self.vfs.create(caller, parent, Name::new(name)?, mode & perm::ALL, open)?;
+        let (attr, opened) = self.view.create(caller, parent, Name::new(name)?, mode & perm::ALL, open)?;
         let (handle, access) = self.serve(caller, attr.id, open, opened)?;
         Ok((attr, handle, access))
     }
@@ -184,10 +189,10 @@ impl Handlers {
         if open.truncate && caller.uid != 0 {
             // As for a change of size.
             if let Some(mode) = self.without_set_id(caller, node)? {
-                self.vfs.setattr(caller, node, &AttrChange { mode: Some(mode), ..AttrChange::default() })?;
+                self.view.setattr(caller, node, &AttrChange { mode: Some(mode), ..AttrChange::default() })?;
             }
         }
-        let opened = self.vfs.open(caller, node, open)?;
+        let opened = self.view.open(caller, node, open)?;
         self.serve(caller, node, open, opened)
     }
 
@@ -196,7 +201,10 @@ impl Handlers {
     fn serve(&self, caller: &Caller, node: NodeId, open: OpenMode, opened: Opened) -> Outcome<(HandleId, Access)> {
         let handle = opened.handle;
         let file = match opened.serving {
-            Serving::Vfs { keep_cache } => return Ok((handle, Access::Cached { keep: keep_cache && self.caching() })),
+            Serving::Vfs { keep_cache } => {
+                return Ok((handle, Access::Cached { keep: keep_cache && self.caches(node) }));
+            }
+            Serving::Computed => return Ok((handle, Access::Direct)),
             Serving::Kernel(file) => file,
         };
         match self.backing.acquire(node, handle, &file) {
@@ -204,13 +212,13 @@ impl Handlers {
             Err(error) => warn!("hand the body of node {node} to the kernel: {error}; it is served by nexus instead"),
         }
         drop(file);
-        self.vfs.release(handle)?;
+        self.view.release(handle)?;
         // It has been truncated by now, once is enough.
-        let again = self.vfs.open(caller, node, OpenMode { truncate: false, passthrough: false, ..open })?;
+        let again = self.view.open(caller, node, OpenMode { truncate: false, passthrough: false, ..open })?;
         match again.serving {
             Serving::Vfs { .. } => Ok((again.handle, Access::Cached { keep: false })),
-            Serving::Kernel(_) => {
-                self.vfs.release(again.handle)?;
+            Serving::Kernel(_) | Serving::Computed => {
+                self.view.release(again.handle)?;
                 let refused = "open a body that others have open in the kernel and that the kernel does not take again";
                 Err(Error::new(ErrorKind::Io, refused).into())
             }
@@ -219,32 +227,32 @@ impl Handlers {
 
     /// Fills `into` up to the end of the file: the kernel takes a short answer for the end.
     pub(super) fn read(&self, handle: HandleId, offset: u64, into: &mut [u8]) -> Outcome<usize> {
-        Ok(self.vfs.read(handle, offset, into)?)
+        Ok(self.view.read(handle, offset, into)?)
     }
 
     pub(super) fn write(&self, handle: HandleId, offset: u64, data: &[u8]) -> Outcome<usize> {
-        Ok(self.vfs.write(handle, offset, data)?)
+        Ok(self.view.write(handle, offset, data)?)
     }
 
     pub(super) fn fsync(&self, handle: HandleId) -> Outcome<()> {
-        Ok(self.vfs.fsync(handle)?)
+        Ok(self.view.fsync(handle)?)
     }
 
     pub(super) fn release(&self, handle: HandleId) -> Outcome<()> {
         // In this order: see `Backing::release`.
         self.backing.release(handle);
-        Ok(self.vfs.release(handle)?)
+        Ok(self.view.release(handle)?)
     }
 
     pub(super) fn lseek(&self, handle: HandleId, offset: i64, whence: i32) -> Outcome<i64> {
         let what = convert::seek(whence)?;
         let beyond = || Error::new(ErrorKind::NoSuchAddress, "seek to where no file reaches");
         let offset = u64::try_from(offset).map_err(|_| beyond())?;
-        Ok(i64::try_from(self.vfs.seek(handle, offset, what)?).map_err(|_| beyond())?)
+        Ok(i64::try_from(self.view.seek(handle, offset, what)?).map_err(|_| beyond())?)
     }
 
     pub(super) fn fallocate(&self, handle: HandleId, offset: u64, length: u64, mode: i32) -> Outcome<()> {
-        Ok(self.vfs.allocate(handle, convert::allocate(mode)?, offset, length)?)
+        Ok(self.view.allocate(handle, convert::allocate(mode)?, offset, length)?)
     }
 
     pub(super) fn copy_file_range(
@@ -257,12 +265,14 @@ impl Handlers {
         if flags != 0 {
             return Err(Error::new(ErrorKind::Invalid, "copy a range with flags that do not exist").into());
         }
-        let copied = self.vfs.copy_range(from, from_offset, to, to_offset, length.min(COPY_BYTES_MAX))?;
+        let copied = self.view.copy_range(from, from_offset, to, to_offset, length.min(COPY_BYTES_MAX))?;
         Ok(u32::try_from(copied).unwrap_or(COPY_BYTES_MAX as u32))
     }
 
-    pub(super) fn opendir(&self, node: NodeId) -> Outcome<HandleId> {
-        Ok(self.vfs.opendir(node)?)
+    /// The handle, and whether the kernel may keep the listing; it drops it by itself when a change is made through the
+    /// mount.
+    pub(super) fn opendir(&self, node: NodeId) -> Outcome<(HandleId, bool)> {
+        Ok((self.view.opendir(node)?, self.caches(node)))
     }
 
     pub(super) fn readdir(
@@ -272,23 +282,23 @@ impl Handlers {
         with_attr: bool,
         emit: &mut dyn FnMut(DirEntry<'_>) -> bool,
     ) -> Outcome<()> {
-        Ok(self.vfs.readdir(handle, offset, with_attr, emit)?)
+        Ok(self.view.readdir(handle, offset, with_attr, emit)?)
     }
 
     pub(super) fn fsyncdir(&self, handle: HandleId) -> Outcome<()> {
-        Ok(self.vfs.fsyncdir(handle)?)
+        Ok(self.view.fsyncdir(handle)?)
     }
 
     pub(super) fn releasedir(&self, handle: HandleId) -> Outcome<()> {
-        Ok(self.vfs.releasedir(handle)?)
+        Ok(self.view.releasedir(handle)?)
     }
 
     pub(super) fn statfs(&self) -> Outcome<StatFs> {
-        Ok(self.vfs.statfs()?)
+        Ok(self.view.statfs()?)
     }
 
     pub(super) fn getxattr(&self, node: NodeId, key: &[u8], room: u32) -> Outcome<Xattr> {
-        match self.vfs.getxattr(node, key) {
+        match self.view.getxattr(node, key) {
             // `ls -l` asks for this one of every file, and stops when it hears that the filesystem has no labels, as is
             // so where nobody has set one.
             Err(e) if e.kind() == ErrorKind::NoAttribute && key == b"security.selinux" => {
@@ -299,11 +309,11 @@ impl Handlers {
     }
 
     pub(super) fn setxattr(&self, node: NodeId, key: &[u8], value: &[u8], flags: i32) -> Outcome<()> {
-        Ok(self.vfs.setxattr(node, key, value, convert::xattr_mode(flags)?)?)
+        Ok(self.view.setxattr(node, key, value, convert::xattr_mode(flags)?)?)
     }
 
     pub(super) fn listxattr(&self, node: NodeId, room: u32) -> Outcome<Xattr> {
-        let keys = self.vfs.listxattr(node)?;
+        let keys = self.view.listxattr(node)?;
         let mut list = Vec::with_capacity(keys.iter().map(|key| key.len() + 1).sum());
         for key in keys {
             list.extend_from_slice(&key);
@@ -316,7 +326,7 @@ impl Handlers {
     }
 
     pub(super) fn removexattr(&self, node: NodeId, key: &[u8]) -> Outcome<()> {
-        Ok(self.vfs.removexattr(node, key)?)
+        Ok(self.view.removexattr(node, key)?)
     }
 }
 

@@ -25,7 +25,7 @@ use super::ring::{self, Obstacle, Prepared, Ring};
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Transport;
-use crate::vfs::Vfs;
+use crate::view::View;
 
 /// A mounted filesystem that answers. Dropping it unmounts it, lazily when it is busy; [`Mount::wait`] waits for its end.
 #[derive(Debug)]
@@ -89,20 +89,20 @@ impl From<io::Error> for Failure {
 }
 
 impl Mount {
-    /// Mounts and serves `vfs`, on threads of its own. A dead mount of nexus at the place is cleared first.
+    /// Mounts and serves `view`, on threads of its own. A dead mount of nexus at the place is cleared first.
     ///
     /// # Errors
     /// `NotFound` or `NotADirectory` for the mountpoint; `InUse` when nexus is mounted there already; `Configuration`
     /// for an option that cannot be; `Denied`, `NotPermitted` or `Unsupported` when this user or system cannot mount, or
     /// not over the transport that was asked for, with what mends it.
-    pub fn new(vfs: Arc<Vfs>, options: &MountOptions) -> Result<Self> {
+    pub fn new(view: Arc<View>, options: &MountOptions) -> Result<Self> {
         let mountpoint = prepare(&options.mountpoint)?;
         match options.transport {
-            Transport::DevFuse => Self::over_device(vfs, options, &mountpoint, None),
-            Transport::Auto | Transport::IoUring => match Self::over_ring(&vfs, options, &mountpoint) {
+            Transport::DevFuse => Self::over_device(view, options, &mountpoint, None),
+            Transport::Auto | Transport::IoUring => match Self::over_ring(&view, options, &mountpoint) {
                 Ok(mount) => Ok(mount),
                 Err(Failure::Ring(obstacle)) if options.transport == Transport::Auto => {
-                    Self::over_device(vfs, options, &mountpoint, Some(&obstacle))
+                    Self::over_device(view, options, &mountpoint, Some(&obstacle))
                 }
                 Err(Failure::Ring(obstacle)) => {
                     let attempted = format!("mount on {} with requests over io_uring", mountpoint.display());
@@ -113,20 +113,20 @@ impl Mount {
         }
     }
 
-    fn over_ring(vfs: &Arc<Vfs>, options: &MountOptions, mountpoint: &Path) -> std::result::Result<Self, Failure> {
+    fn over_ring(view: &Arc<View>, options: &MountOptions, mountpoint: &Path) -> std::result::Result<Self, Failure> {
         // Opening the device loads the module, without which the kernel does not tell what it can.
         device::can_open();
         let ring = ring::prepare().map_err(Failure::Ring)?;
-        Self::attempt(Arc::clone(vfs), options, mountpoint, Some(ring))
+        Self::attempt(Arc::clone(view), options, mountpoint, Some(ring))
     }
 
     fn over_device(
-        vfs: Arc<Vfs>,
+        view: Arc<View>,
         options: &MountOptions,
         mountpoint: &Path,
         obstacle: Option<&Obstacle>,
     ) -> Result<Self> {
-        match Self::attempt(vfs, options, mountpoint, None) {
+        match Self::attempt(view, options, mountpoint, None) {
             Ok(mut mount) => {
                 mount.transport = TransportInUse::DevFuse { obstacle: obstacle.map(ToString::to_string) };
                 Ok(mount)
@@ -138,7 +138,7 @@ impl Mount {
 
     /// Mounts over what `ring` says. Nothing is left behind by a failure.
     fn attempt(
-        vfs: Arc<Vfs>,
+        view: Arc<View>,
         options: &MountOptions,
         mountpoint: &Path,
         ring: Option<Prepared>,
@@ -153,7 +153,7 @@ impl Mount {
             }
         };
         let unmounter = Unmounter { place };
-        let mount = Self::serve(vfs, options, device, lifetime, unmounter.clone(), ring).inspect_err(|_| {
+        let mount = Self::serve(view, options, device, lifetime, unmounter.clone(), ring).inspect_err(|_| {
             unmounter.unmount(true).ok();
         })?;
         // The first question, so that whoever gets a mount knows that it answers. Failing, it is dropped and unmounted.
@@ -163,7 +163,7 @@ impl Mount {
     }
 
     fn serve(
-        vfs: Arc<Vfs>,
+        view: Arc<View>,
         options: &MountOptions,
         device: device::Device,
         lifetime: Duration,
@@ -174,7 +174,7 @@ impl Mount {
         let passthrough = options.passthrough && device.privileged;
         let second = if passthrough { Some(device.descriptor.try_clone()?) } else { None };
         let depth = passthrough.then(|| stack_depth(&options.store_dir));
-        let handlers = Arc::new(Handlers::new(vfs, second, lifetime));
+        let handlers = Arc::new(Handlers::new(view, second, lifetime));
         let agreed = ring.as_ref().map(|_| Arc::new(AtomicBool::new(false)));
         let frontend = Frontend::new(Arc::clone(&handlers), depth, agreed.clone());
         let mut config = Config::default();
@@ -353,8 +353,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::model::{Caller, Timestamp};
-    use crate::vfs::StoreOptions;
+    use crate::model::{Caller, Principal, Timestamp};
+    use crate::vfs::{StoreOptions, Vfs};
 
     /// Needs root, as mounting does, and a kernel with the ring.
     #[test]
@@ -366,14 +366,15 @@ mod tests {
         Vfs::init(&data_dir, Caller { uid: 0, gid: 0 }, Timestamp::now).unwrap();
         let store = StoreOptions { data_dir: data_dir.clone(), read_only: false, clock: Timestamp::now };
         let vfs = Vfs::open_store(store).unwrap();
+        let view = View::new(Arc::clone(&vfs), Principal::default());
         let options = MountOptions { mountpoint: mountpoint.clone(), store_dir: data_dir, ..MountOptions::default() };
 
-        let broken = Mount::attempt(Arc::clone(&vfs), &options, &mountpoint, Some(ring::prepare_one_too_many()));
+        let broken = Mount::attempt(Arc::clone(&view), &options, &mountpoint, Some(ring::prepare_one_too_many()));
         let Err(Failure::Ring(obstacle)) = broken else { panic!("the kernel takes any queue") };
         assert!(obstacle.why.contains("does not take the queues"), "{obstacle}");
         assert!(mounts_at(&mountpoint).unwrap().is_empty());
 
-        let mount = Mount::over_device(Arc::clone(&vfs), &options, &mountpoint, Some(&obstacle)).unwrap();
+        let mount = Mount::over_device(view, &options, &mountpoint, Some(&obstacle)).unwrap();
         assert!(mount.transport().to_string().starts_with("/dev/fuse, not io_uring: the kernel does not take"));
         mount.unmount(false).unwrap();
         mount.wait().unwrap();

@@ -6,6 +6,7 @@ mod digest;
 mod limits;
 mod node;
 mod path;
+mod principal;
 mod time;
 mod transport;
 
@@ -13,5 +14,6 @@ pub use digest::{Digest, Hasher};
 pub use limits::*;
 pub use node::{Attr, AttrChange, Caller, Kind, NodeId, SetTime, perm};
 pub use path::{Name, VPath};
+pub use principal::Principal;
 pub use time::{Timestamp, rfc3339};
 pub use transport::Transport;

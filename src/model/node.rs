@@ -11,6 +11,16 @@ pub struct NodeId(pub u64);
 impl NodeId {
     /// The root directory; `FUSE_ROOT_ID` of linux/fuse.h.
     pub const ROOT: Self = Self(1);
+
+    /// Set in the numbers of nodes that are computed when they are looked at and stored nowhere, such as those below
+    /// `/.work`. No stored node has it: their numbers count from 1.
+    pub const VIRTUAL_BIT: u64 = 1 << 62;
+
+    /// Whether the node is computed, not stored.
+    #[must_use]
+    pub fn is_virtual(self) -> bool {
+        self.0 & Self::VIRTUAL_BIT != 0
+    }
 }
 
 impl fmt::Display for NodeId {

@@ -43,6 +43,8 @@ pub enum Serving {
     },
     /// The kernel, on this file. All passthrough opens of a node that overlap in time get the same file.
     Kernel(Arc<File>),
+    /// Nobody may cache or rely on the size: the bytes were computed at the open (`FOPEN_DIRECT_IO`).
+    Computed,
 }
 
 /// What rename does with a name that is taken, renameat2(2).

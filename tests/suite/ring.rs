@@ -10,8 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use nexus::fuse::{Mount, MountOptions, TransportInUse};
-use nexus::model::{Caller, NodeId, Timestamp, Transport, VPath};
+use nexus::model::{Caller, NodeId, Principal, Timestamp, Transport, VPath};
 use nexus::vfs::{StoreOptions, Vfs};
+use nexus::view::View;
 
 use crate::harness::{
     Mounted, Switch, bytes, is_mounted, is_running, nexus, run, scratch, shell, tool, unmount_below, wait_until,
@@ -157,7 +158,7 @@ fn the_kernel_forgets_over_the_ring_too() {
     let options =
         MountOptions { mountpoint: mountpoint.clone(), store_dir: data_dir, transport, ..MountOptions::default() };
     let on = Switch::on();
-    let mount = Mount::new(Arc::clone(&vfs), &options).unwrap();
+    let mount = Mount::new(View::new(Arc::clone(&vfs), Principal::default()), &options).unwrap();
     drop(on);
     assert_eq!(mount.transport(), &TransportInUse::IoUring);
 

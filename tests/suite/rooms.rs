@@ -11,9 +11,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("meta", &["model", "error"]),
     ("cas", &["meta", "model", "error"]),
     ("vfs", &["meta", "cas", "model", "error"]),
-    ("fuse", &["vfs", "model", "error", "advice"]),
+    ("view", &["vfs", "model", "error"]),
+    ("transfer", &["view", "vfs", "model", "error"]),
+    ("fuse", &["view", "vfs", "model", "error", "advice"]),
     ("config", &["model", "error", "advice"]),
-    ("daemon", &["fuse", "vfs", "model", "error", "advice"]),
+    ("daemon", &["fuse", "view", "vfs", "model", "error", "advice"]),
 ];
 
 /// A foreign crate, and the places that may use it.
@@ -24,6 +26,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("sha2", &["src/model/digest.rs"]),
     ("serde_yaml", &["src/config/"]),
     ("clap", &["src/cli/"]),
+    ("indicatif", &["src/cli/"]),
+    ("mime_guess", &["src/transfer/"]),
+    ("base64", &["src/transfer/"]),
 ];
 
 #[test]

@@ -219,6 +219,7 @@ pub(super) mod fattr {
 
 /// The bits of `fuse_open_out.open_flags`
 pub(super) mod fopen {
+    pub(crate) const DIRECT_IO: u32 = 1 << 0;
     pub(crate) const KEEP_CACHE: u32 = 1 << 1;
     pub(crate) const CACHE_DIR: u32 = 1 << 3;
     pub(crate) const PASSTHROUGH: u32 = 1 << 7;

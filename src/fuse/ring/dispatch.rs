@@ -8,7 +8,7 @@ use super::encode::{self, Listing};
 use crate::error::{Error, ErrorKind};
 use crate::fuse::errno::{Errno, Outcome, answer};
 use crate::fuse::handlers::Handlers;
-use crate::model::{Caller, NodeId};
+use crate::model::{Attr, Caller, NodeId};
 
 /// What goes into the header of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,40 +37,43 @@ pub(super) fn serve(
 fn run(handlers: &Handlers, header: &InHeader, arguments: &[u8], payload: &mut [u8], filled: usize) -> Outcome<usize> {
     let node = NodeId(header.node);
     let caller = Caller { uid: header.uid, gid: header.gid };
-    let lifetime = handlers.lifetime();
+    let entry = |payload: &mut [u8], attr: &Attr| encode::entry(payload, Some(attr), handlers.lifetime_of(attr.id));
+    let attributes = |payload: &mut [u8], attr: &Attr| encode::attr(payload, attr, handlers.lifetime_of(attr.id));
     let brought = payload.get(..filled).ok_or_else(too_long)?;
     let length = match decode::request(header.opcode, arguments, brought)? {
         Request::Lookup { name } => {
             let found = handlers.lookup(node, name)?;
+            // Number 0: there is no such name, and that may be remembered.
+            let lifetime = handlers.lifetime_of(found.as_ref().map_or(NodeId(0), |attr| attr.id));
             encode::entry(payload, found.as_ref(), lifetime)
         }
-        Request::Getattr => encode::attr(payload, &handlers.getattr(node)?, lifetime),
-        Request::Setattr(change) => encode::attr(payload, &handlers.setattr(&caller, node, change)?, lifetime),
+        Request::Getattr => attributes(payload, &handlers.getattr(node)?),
+        Request::Setattr(change) => attributes(payload, &handlers.setattr(&caller, node, change)?),
         Request::Readlink => encode::bytes(payload, &handlers.readlink(node)?),
         Request::Symlink { name, target } => {
             let made = handlers.symlink(&caller, node, name, target)?;
-            encode::entry(payload, Some(&made), lifetime)
+            entry(payload, &made)
         }
         Request::Mknod { name, mode, rdev } => {
             let made = handlers.mknod(&caller, node, name, mode, rdev)?;
-            encode::entry(payload, Some(&made), lifetime)
+            entry(payload, &made)
         }
         Request::Mkdir { name, mode } => {
             let made = handlers.mkdir(&caller, node, name, mode)?;
-            encode::entry(payload, Some(&made), lifetime)
+            entry(payload, &made)
         }
         Request::Link { node: linked, new_name } => {
             let made = handlers.link(linked, node, new_name)?;
-            encode::entry(payload, Some(&made), lifetime)
+            entry(payload, &made)
         }
         Request::Unlink { name } => nothing(handlers.unlink(node, name)?),
         Request::Rmdir { name } => nothing(handlers.rmdir(node, name)?),
         Request::Rename { name, new_parent, new_name, flags } => {
-            nothing(handlers.rename((node, name), (new_parent, new_name), flags)?)
+            nothing(handlers.rename(&caller, (node, name), (new_parent, new_name), flags)?)
         }
         Request::Create { name, mode, flags } => {
             let (made, handle, access) = handlers.create(&caller, node, name, mode, flags)?;
-            encode::created(payload, &made, lifetime, handle, access)
+            encode::created(payload, &made, handlers.lifetime_of(made.id), handle, access)
         }
         Request::Open { flags } => {
             let (handle, access) = handlers.open(&caller, node, flags)?;
@@ -95,11 +98,16 @@ fn run(handlers: &Handlers, header: &InHeader, arguments: &[u8], payload: &mut [
         }
         Request::Listxattr { room } => encode::xattr(payload, &handlers.listxattr(node, room)?),
         Request::Removexattr { key } => nothing(handlers.removexattr(node, key)?),
-        Request::Opendir => encode::opened_directory(payload, handlers.opendir(node)?, handlers.caching()),
+        Request::Opendir => {
+            let (handle, caching) = handlers.opendir(node)?;
+            encode::opened_directory(payload, handle, caching)
+        }
         Request::Readdir { place: (handle, offset), size, with_attr } => {
             let room = payload.get_mut(..size).ok_or_else(too_long)?;
-            let mut listing = Listing::new(room, with_attr.then_some(lifetime));
-            handlers.readdir(handle, offset, with_attr, &mut |entry| listing.add(&entry))?;
+            let mut listing = Listing::new(room);
+            handlers.readdir(handle, offset, with_attr, &mut |entry| {
+                listing.add(&entry, with_attr.then(|| handlers.lifetime_of(entry.id)))
+            })?;
             Some(listing.length())
         }
         Request::Releasedir(handle) => nothing(handlers.releasedir(handle)?),

@@ -39,6 +39,7 @@ pub(super) fn opened(into: &mut [u8], handle: HandleId, access: Access) -> Optio
     let (flags, backing_id) = match access {
         Access::Cached { keep: true } => (fopen::KEEP_CACHE, 0),
         Access::Cached { keep: false } => (0, 0),
+        Access::Direct => (fopen::DIRECT_IO, 0),
         Access::Passthrough { backing } => (fopen::PASSTHROUGH, backing),
     };
     put(into, OpenOut { handle: handle.0, flags, backing_id })
@@ -56,7 +57,7 @@ pub(super) fn created(
     Some(length + opened(&mut into[length..], handle, access)?)
 }
 
-/// An open directory; `caching`: the kernel may keep the listing. It drops it by itself on a change through the mount.
+/// An open directory; `caching`: the kernel may keep the listing.
 pub(super) fn opened_directory(into: &mut [u8], handle: HandleId, caching: bool) -> Option<usize> {
     let flags = if caching { fopen::KEEP_CACHE | fopen::CACHE_DIR } else { 0 };
     put(into, OpenOut { handle: handle.0, flags, backing_id: 0 })
@@ -111,20 +112,18 @@ pub(super) fn statfs(into: &mut [u8], stat: &StatFs) -> Option<usize> {
 pub(super) struct Listing<'a> {
     room: &'a mut [u8],
     used: usize,
-    /// How long the kernel may believe the attributes; `None` when there are none to send.
-    attr_lifetime: Option<Duration>,
 }
 
 impl<'a> Listing<'a> {
     /// An empty listing that ends with `room`.
-    pub(super) fn new(room: &'a mut [u8], attr_lifetime: Option<Duration>) -> Self {
-        Self { room, used: 0, attr_lifetime }
+    pub(super) fn new(room: &'a mut [u8]) -> Self {
+        Self { room, used: 0 }
     }
 
-    /// Adds an entry, unless it does not fit.
-    pub(super) fn add(&mut self, found: &DirEntry<'_>) -> bool {
-        let Some(length) = self.room.get_mut(self.used..).and_then(|rest| record(rest, found, self.attr_lifetime))
-        else {
+    /// Adds an entry, unless it does not fit. `attr_lifetime`: how long the kernel may believe its attributes; `None` when
+    /// there are none to send.
+    pub(super) fn add(&mut self, found: &DirEntry<'_>, attr_lifetime: Option<Duration>) -> bool {
+        let Some(length) = self.room.get_mut(self.used..).and_then(|rest| record(rest, found, attr_lifetime)) else {
             return false;
         };
         self.used += length;
@@ -244,18 +243,18 @@ mod tests {
     fn a_listing_is_aligned_and_ends_in_time() {
         let mut room = [0xff; 24 + 8 + 24 + 15];
         let found = DirEntry { next_offset: 1, name: b"name", id: NodeId(7), kind: Kind::Directory, attr: None };
-        let mut listing = Listing::new(&mut room, None);
-        assert!(listing.add(&found));
-        assert!(!listing.add(&DirEntry { name: b"sixteen letters.", ..found }));
-        assert!(listing.add(&DirEntry { name: b"eight...", ..found }));
+        let mut listing = Listing::new(&mut room);
+        assert!(listing.add(&found, None));
+        assert!(!listing.add(&DirEntry { name: b"sixteen letters.", ..found }, None));
+        assert!(listing.add(&DirEntry { name: b"eight...", ..found }, None));
         assert_eq!(listing.length(), 24 + 8 + 24 + 8);
         assert_eq!(Dirent::take(&mut &room[..]).unwrap(), Dirent { ino: 7, next_offset: 1, name_bytes: 4, kind: 4 });
         assert_eq!(room[24..32], *b"name\0\0\0\0");
 
         let mut room = [0xff; 400];
-        let mut listing = Listing::new(&mut room, Some(Duration::from_secs(1)));
-        assert!(listing.add(&DirEntry { name: b"..", ..found }));
-        assert!(listing.add(&DirEntry { name: b"x", attr: Some(&ATTR), ..found }));
+        let (mut listing, lifetime) = (Listing::new(&mut room), Some(Duration::from_secs(1)));
+        assert!(listing.add(&DirEntry { name: b"..", ..found }, lifetime));
+        assert!(listing.add(&DirEntry { name: b"x", attr: Some(&ATTR), ..found }, lifetime));
         assert_eq!(listing.length(), 2 * (128 + 24 + 8));
         assert_eq!(EntryOut::take(&mut &room[..]).unwrap().node, 0);
         assert_eq!(EntryOut::take(&mut &room[160..]).unwrap().node, 42);

@@ -132,7 +132,7 @@ impl Library {
         };
         let file = match opened.serving {
             Serving::Kernel(file) => Some(reopened(&file, access).map_err(|error| os_errno(&error))?),
-            Serving::Vfs { .. } => None,
+            Serving::Vfs { .. } | Serving::Computed => None,
         };
         let before = self.slots[slot].replace(Slot { handle: opened.handle, file, node, access, append });
         before.map_or(Ok(()), |before| self.release(before))?;

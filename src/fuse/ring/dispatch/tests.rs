@@ -9,8 +9,9 @@ use tempfile::TempDir;
 
 use super::super::abi::*;
 use super::*;
-use crate::model::{Timestamp, perm};
+use crate::model::{Principal, Timestamp, perm};
 use crate::vfs::{StoreOptions, Vfs};
+use crate::view::View;
 
 /// Large enough for every answer but the largest reads, small enough that those are refused.
 const PAYLOAD_BYTES: usize = 1 << 16;
@@ -32,7 +33,7 @@ impl Subject {
         Vfs::init(&data_dir, Caller { uid: 0, gid: 0 }, Timestamp::now).unwrap();
         let options = StoreOptions { data_dir, read_only: false, clock: Timestamp::now };
         let vfs = Vfs::open_store(options).unwrap();
-        let handlers = Handlers::new(Arc::clone(&vfs), None, Duration::from_secs(1));
+        let handlers = Handlers::new(View::new(Arc::clone(&vfs), Principal::default()), None, Duration::from_secs(1));
         Self { handlers, vfs, _directory: directory }
     }
 
