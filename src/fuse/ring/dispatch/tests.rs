@@ -181,7 +181,7 @@ fn a_frame_that_is_none_is_an_error() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Bytes without any sense.
     #[test]
@@ -207,7 +207,10 @@ proptest! {
         for (which, byte, in_payload, at, filled) in damage {
             let (code, node, mut arguments, mut payload) = frames[usize::from(which) % frames.len()].clone();
             let target = if in_payload { &mut payload } else { &mut arguments };
-            if let Some(place) = target.get_mut(at % 48) {
+            let at_byte = at % 48;
+            // Sizes of gigabytes are legal, and would be allocated and hashed; those beyond are refused.
+            let gigabytes = !in_payload && (3..6).contains(&(at_byte % 8));
+            if let Some(place) = target.get_mut(at_byte).filter(|_| !gigabytes) {
                 *place = byte;
             }
             let length = if at % 3 == 0 { filled } else { payload.len() };
