@@ -8,6 +8,7 @@ mod node;
 mod path;
 mod principal;
 mod time;
+mod transport;
 
 pub use digest::{Digest, Hasher};
 pub use limits::*;
@@ -15,3 +16,4 @@ pub use node::{Attr, AttrChange, Caller, Kind, NodeId, SetTime, perm};
 pub use path::{Name, VPath};
 pub use principal::Principal;
 pub use time::{Timestamp, rfc3339};
+pub use transport::Transport;

@@ -20,6 +20,7 @@ mod model;
 mod posix;
 mod programs;
 mod regressions;
+mod ring;
 mod rooms;
 mod semantics;
 mod space;
