@@ -137,7 +137,12 @@ impl log::Log for Log {
 
 /// The configuration with what was typed as the explicit argument.
 fn configuration(data_dir: Option<PathBuf>) -> Result<Config> {
-    config::resolve(&Arguments { data_dir }, &Surroundings::of_this_process()?)
+    resolve(&Arguments { data_dir, ..Arguments::default() })
+}
+
+/// The configuration with these arguments.
+fn resolve(arguments: &Arguments) -> Result<Config> {
+    config::resolve(arguments, &Surroundings::of_this_process()?)
 }
 
 #[cfg(test)]

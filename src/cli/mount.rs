@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use nexus::config::Arguments;
 use nexus::daemon::{self, MountFlags, MountRequest, Unmounted};
 use nexus::error::Result;
+use nexus::model::Transport;
 
-use super::{configuration, output};
+use super::{output, resolve};
 
 /// Mount a store on a directory
 ///
@@ -29,6 +31,9 @@ pub(crate) struct Mount {
     /// Change nothing
     #[arg(long)]
     read_only: bool,
+    /// How requests of the kernel come: auto (io_uring where the kernel offers it), io_uring or dev_fuse
+    #[arg(long, value_name = "HOW", value_parser = transport)]
+    transport: Option<Transport>,
     /// Mount options, separated by commas; the last of two that contradict each other wins
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
@@ -48,16 +53,18 @@ Mount options (-o):
   cache_seconds=N         how long the kernel may believe names and attributes (default 3600)
   passthrough, no_passthrough
                           big files are served by the kernel alone where it can (default), or never
-  threads=N               how many threads answer
+  threads=N               how many threads answer over /dev/fuse
+  transport=HOW           as --transport
   default_permissions     always on
   defaults, auto, noauto, user, nofail, _netdev, x-*
                           ignored; for fstab(5)";
 
 impl Mount {
     pub(crate) fn run(self) -> Result<()> {
-        let flags = self.flags()?;
-        let request =
-            MountRequest { data_dir: configuration(self.data_dir)?.data_dir, mountpoint: self.mountpoint, flags };
+        let mut flags = self.flags()?;
+        let config = resolve(&Arguments { data_dir: self.data_dir, transport: flags.transport })?;
+        flags.transport = Some(config.transport);
+        let request = MountRequest { data_dir: config.data_dir, mountpoint: self.mountpoint, flags };
         if self.foreground { daemon::mount_foreground(&request) } else { daemon::mount_background(&request) }
     }
 
@@ -66,8 +73,13 @@ impl Mount {
         self.options.iter().try_for_each(|words| flags.apply(words))?;
         flags.allow_other |= self.allow_other;
         flags.read_only |= self.read_only;
+        flags.transport = self.transport.or(flags.transport);
         Ok(flags)
     }
+}
+
+fn transport(word: &str) -> std::result::Result<Transport, String> {
+    Transport::from_word(word).ok_or_else(|| format!("there are {}", Transport::WORDS.map(|(word, _)| word).join(", ")))
 }
 
 /// Unmount a store

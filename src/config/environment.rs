@@ -20,6 +20,7 @@ pub(super) fn read(surroundings: &Surroundings) -> Result<Layer> {
             (Support::Later, _) => return Err(keys::not_yet(key, &Origin::Environment(variable))),
             (Support::Honoured, "mode") => layer.mode = Some(text(value, &variable)?),
             (Support::Honoured, "data_dir") => layer.data_dir = Some(PathBuf::from(value)),
+            (Support::Honoured, "transport") => layer.transport = Some(text(value, &variable)?),
             (Support::Honoured, _) => unreachable!("every honoured key has an arm above"),
         }
     }

@@ -119,6 +119,7 @@ pub(super) fn parse(text: &str, path: &Path, surroundings: &Surroundings) -> Res
         match key.as_str() {
             "mode" => layer.mode = Some(text),
             "data_dir" => layer.data_dir = Some(directory(&text, path, surroundings)),
+            "transport" => layer.transport = Some(text),
             _ => unreachable!("every honoured key has an arm above"),
         }
     }

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 pub(super) const KEYS: &[(&str, Support)] = &[
     ("mode", Support::Honoured),
     ("data_dir", Support::Honoured),
+    ("transport", Support::Honoured),
     ("db_path", Support::Later),
     ("tenant_id", Support::Later),
     ("agent_id", Support::Later),

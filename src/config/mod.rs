@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Transport;
 
 pub use surroundings::Surroundings;
 
@@ -28,6 +29,8 @@ pub const DATA_DIR_DEFAULT: &str = "nexus-data";
 pub struct Arguments {
     /// The data directory; a relative one is taken from the working directory.
     pub data_dir: Option<PathBuf>,
+    /// How requests of the kernel come.
+    pub transport: Option<Transport>,
 }
 
 /// How the filesystem is reached.
@@ -59,6 +62,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where `data_dir` came from.
     pub data_dir_origin: Origin,
+    /// How requests of the kernel come, for a mount.
+    pub transport: Transport,
 }
 
 /// What one source says: only the keys it names.
@@ -66,6 +71,7 @@ pub struct Config {
 struct Layer {
     mode: Option<String>,
     data_dir: Option<PathBuf>,
+    transport: Option<String>,
 }
 
 /// Resolves the configuration from `arguments` and what `surroundings` tell of the process.
@@ -85,6 +91,13 @@ pub fn resolve(arguments: &Arguments, surroundings: &Surroundings) -> Result<Con
         (None, None) => Mode::Embedded,
     };
 
+    let transport = match (arguments.transport, environment.transport, file.transport) {
+        (Some(transport), _, _) => transport,
+        (None, Some(word), _) => parse_transport(&word, &Origin::Environment("NEXUS_TRANSPORT".into()))?,
+        (None, None, Some(word)) => parse_transport(&word, &file_origin())?,
+        (None, None, None) => Transport::Auto,
+    };
+
     let (data_dir, origin) = if let Some(path) = &arguments.data_dir {
         (path.clone(), Origin::Argument)
     } else if let Some(path) = environment.data_dir {
@@ -100,7 +113,8 @@ pub fn resolve(arguments: &Arguments, surroundings: &Surroundings) -> Result<Con
             format!("reading data_dir from {}: it is empty", describe(&origin)),
         ));
     }
-    Ok(Config { mode, data_dir: absolute(&surroundings.working_directory, &data_dir), data_dir_origin: origin })
+    let data_dir = absolute(&surroundings.working_directory, &data_dir);
+    Ok(Config { mode, data_dir, data_dir_origin: origin, transport })
 }
 
 /// The origin in words, for messages.
@@ -124,6 +138,17 @@ fn parse_mode(word: &str, origin: &Origin) -> Result<Mode> {
         format!("mode '{word}' does not exist in this version"),
         "the only mode is 'embedded'",
     ))
+}
+
+fn parse_transport(word: &str, origin: &Origin) -> Result<Transport> {
+    Transport::from_word(word).ok_or_else(|| {
+        advice::refusal(
+            ErrorKind::Configuration,
+            format!("reading transport from {}", describe(origin)),
+            format!("there is no transport '{word}'"),
+            format!("there are {}", Transport::WORDS.map(|(word, _)| word).join(", ")),
+        )
+    })
 }
 
 /// `path` below `base` when it is relative, without `.` components; `..` stays, it may follow a symbolic link.

@@ -73,10 +73,26 @@ fn the_nearest_source_wins() {
     assert_eq!(data_dir(&place), place.path("work/sub/x"));
     place.set("NEXUS_DATA_DIR", "of-environment");
     assert_eq!(data_dir(&place), place.path("work/of-environment"));
-    let explicit = Arguments { data_dir: Some("/explicit/./d/".into()) };
+    let explicit = Arguments { data_dir: Some("/explicit/./d/".into()), ..Arguments::default() };
     let config = resolve(&explicit, &place.surroundings).unwrap();
     assert_eq!(config.data_dir, Path::new("/explicit/d"));
     assert_eq!(config.data_dir_origin, Origin::Argument);
+}
+
+#[test]
+fn the_transport_is_named_by_the_same_sources() {
+    let mut place = Place::new();
+    let transport = |place: &Place| place.resolve().unwrap().transport;
+
+    assert_eq!(transport(&place), Transport::Auto);
+    place.write("work/nexus.yaml", "transport: ${HOW:-dev_fuse}\n");
+    assert_eq!(transport(&place), Transport::DevFuse);
+    place.set("NEXUS_TRANSPORT", "io_uring");
+    assert_eq!(transport(&place), Transport::IoUring);
+    let explicit = Arguments { transport: Some(Transport::DevFuse), ..Arguments::default() };
+    assert_eq!(resolve(&explicit, &place.surroundings).unwrap().transport, Transport::DevFuse);
+    place.set("NEXUS_TRANSPORT", "uring");
+    assert!(place.refusal().contains("environment variable NEXUS_TRANSPORT"));
 }
 
 #[test]
@@ -91,6 +107,7 @@ fn what_cannot_be_honoured_is_refused() {
         ("data_dir: ${UNSET}", "the variable UNSET is not set"),
         ("data_dir: 5", "data_dir: a text is needed"),
         ("data_dir: ''", "it is empty"),
+        ("transport: ring", "there are auto, io_uring, dev_fuse"),
         ("- data_dir", "not a list of 'key: value' lines"),
         ("data_dir: [", "it is not YAML"),
         ("data_dir: a\ndata_dir: b", "duplicate"),
@@ -153,6 +170,7 @@ fn the_example_is_valid_and_names_every_honoured_key() {
     let config = place.resolve().unwrap();
     assert_eq!(config.mode, Mode::Embedded);
     assert_eq!(config.data_dir, place.path("work/nexus-data"));
+    assert_eq!(config.transport, Transport::Auto);
     let honoured = keys::KEYS.iter().filter(|(_, support)| *support == keys::Support::Honoured);
     for (key, _) in honoured {
         assert!(example.lines().any(|line| line.starts_with(&format!("{key}:"))), "{key}");

@@ -5,6 +5,7 @@
 
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Transport;
 
 /// How long the kernel may believe names and attributes, in seconds. One process makes every change and tells the
 /// kernel of those it did not ask for, so long is safe.
@@ -39,8 +40,10 @@ pub struct MountFlags {
     pub cache_seconds: f64,
     /// Big files are read and written by the kernel alone, where it can.
     pub passthrough: bool,
-    /// How many threads answer; `None` lets the number of processors decide.
+    /// How many threads answer over /dev/fuse; `None` lets the number of processors decide.
     pub threads: Option<usize>,
+    /// How requests come; `None` when nobody said.
+    pub transport: Option<Transport>,
 }
 
 impl Default for MountFlags {
@@ -57,6 +60,7 @@ impl Default for MountFlags {
             cache_seconds: CACHE_SECONDS_DEFAULT,
             passthrough: true,
             threads: None,
+            transport: None,
         }
     }
 }
@@ -95,7 +99,7 @@ const SWITCHES: &[(&str, Switch)] = &[
 ];
 
 /// Options with a value.
-const VALUED: &[&str] = &["cache_seconds", "threads"];
+const VALUED: &[&str] = &["cache_seconds", "threads", "transport"];
 
 /// Options that exist elsewhere and are refused here, with the reason.
 const REFUSED: &[(&str, &str)] = &[
@@ -139,6 +143,11 @@ impl MountFlags {
             ("threads", Some(value)) => {
                 let threads = value.parse().ok().filter(|n| (1..=THREADS_MAX).contains(n));
                 self.threads = Some(threads.ok_or_else(|| bad_value(word, "a number from 1 to 256"))?);
+                return Ok(());
+            }
+            ("transport", Some(value)) => {
+                let transport = Transport::from_word(value);
+                self.transport = Some(transport.ok_or_else(|| bad_value(word, "auto, io_uring or dev_fuse"))?);
                 return Ok(());
             }
             _ => {}
@@ -186,8 +195,9 @@ mod tests {
         assert!(both.noatime && both.sync && both.dirsync);
         let undone = "ro,rw,noexec,exec,dev,nodev,suid,nosuid,noatime,relatime,sync,async,no_passthrough,passthrough";
         assert_eq!(flags(undone).unwrap(), MountFlags::default());
-        let valued = flags("cache_seconds=0.5,threads=3").unwrap();
+        let valued = flags("cache_seconds=0.5,threads=3,transport=io_uring").unwrap();
         assert_eq!((valued.cache_seconds, valued.threads), (0.5, Some(3)));
+        assert_eq!(valued.transport, Some(Transport::IoUring));
     }
 
     #[test]
@@ -200,6 +210,7 @@ mod tests {
             ("ro=1", "it takes no value"),
             ("threads", "it takes a value"),
             ("threads=0", "a number from 1 to 256"),
+            ("transport=ring", "auto, io_uring or dev_fuse"),
             ("cache_seconds=-1", "seconds from 0"),
             ("cache_seconds=NaN", "seconds from 0"),
             ("cache_seconds=inf", "seconds from 0"),

@@ -96,6 +96,9 @@ fn mount_and_wait(
     let unmounter = mount.unmounter();
     let (tell, told) = mpsc::channel();
     let started = announce(plan, record, ready).and_then(|()| {
+        let passthrough = if mount.passthrough() { "on" } else { "off" };
+        let (place, transport) = (plan.mountpoint.display(), mount.transport());
+        log::info!("mounted on {place}, passthrough {passthrough}, requests over {transport}");
         let tell = tell.clone();
         // A send fails only once nobody waits any more: the process is ending.
         signals.forward(move || drop(tell.send(Event::Stop)))
@@ -197,6 +200,7 @@ fn options(plan: &Plan) -> MountOptions {
         cache_seconds: flags.cache_seconds,
         passthrough: flags.passthrough,
         threads,
+        transport: flags.transport.unwrap_or_default(),
     }
 }
 

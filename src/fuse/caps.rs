@@ -36,7 +36,9 @@ const WANTED: [InitFlags; 7] = [
 ];
 
 /// Answers the kernel's offer. `stack_depth`: how deep the store's own filesystem is stacked where passthrough is wanted.
-pub(super) fn negotiate(config: &mut KernelConfig, stack_depth: Option<u32>) {
+/// `ring`: requests are wanted over io_uring; says whether they will come there. After that answer the kernel holds all
+/// requests back until the queues are there.
+pub(super) fn negotiate(config: &mut KernelConfig, stack_depth: Option<u32>, ring: bool) -> bool {
     for wanted in WANTED {
         if config.add_capabilities(wanted).is_err() {
             debug!("this kernel does not know {wanted:?}");
@@ -53,4 +55,5 @@ pub(super) fn negotiate(config: &mut KernelConfig, stack_depth: Option<u32>) {
     config.set_max_background(BACKGROUND_MAX).ok();
     // fuser starts from what the kernel offers and refuses more.
     config.set_max_readahead(TRANSFER_BYTES_MAX).ok();
+    ring && config.add_capabilities(InitFlags::FUSE_OVER_IO_URING).is_ok()
 }

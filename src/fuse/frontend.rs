@@ -1,6 +1,6 @@
 //! The front-end over /dev/fuse, by the fuser crate: decodes a request, calls its handler, encodes the answer.
 //!
-//! Guarantees one answer to each request. Holds no rule: a second front-end would differ in this file only.
+//! Guarantees one answer to each request. Holds no rule, and no more does the other front-end, `ring`.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use fuser::{
@@ -36,12 +37,14 @@ thread_local! {
 pub(super) struct Frontend {
     handlers: Arc<Handlers>,
     stack_depth: Option<u32>,
+    ring: Option<Arc<AtomicBool>>,
 }
 
 impl Frontend {
-    /// `stack_depth`: for the handshake, see [`caps::negotiate`].
-    pub(super) fn new(handlers: Arc<Handlers>, stack_depth: Option<u32>) -> Self {
-        Self { handlers, stack_depth }
+    /// `stack_depth`: for the handshake, see [`caps::negotiate`]. `ring`: requests are wanted over io_uring; set when
+    /// they will come there.
+    pub(super) fn new(handlers: Arc<Handlers>, stack_depth: Option<u32>, ring: Option<Arc<AtomicBool>>) -> Self {
+        Self { handlers, stack_depth, ring }
     }
 }
 
@@ -98,7 +101,10 @@ fn open_flags(access: Access) -> FopenFlags {
 
 impl Filesystem for Frontend {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        caps::negotiate(config, self.stack_depth);
+        let agreed = caps::negotiate(config, self.stack_depth, self.ring.is_some());
+        if let Some(ring) = &self.ring {
+            ring.store(agreed, Ordering::Relaxed);
+        }
         Ok(())
     }
 

@@ -12,7 +12,8 @@
 //! | `device` | mounting and unmounting, by system call or through fusermount3 |
 //! | `mountinfo` | what is mounted where |
 //! | `caps` | what is agreed in the handshake, and why the rest is not |
-//! | `frontend` | the requests as fuser delivers them; a transport of our own would stand beside it |
+//! | `frontend` | the requests as fuser delivers them, over /dev/fuse |
+//! | `ring` | the requests over io_uring, where the kernel offers it |
 //! | `handlers` | one plain function for each request, shared by all front-ends |
 //! | `convert` | flags and modes of the kernel in the words of the filesystem |
 //! | `fuser_types` | types of fuser from and to ours |
@@ -29,8 +30,9 @@ mod fuser_types;
 mod handlers;
 mod mountinfo;
 mod options;
+mod ring;
 mod session;
 
 pub use mountinfo::{MountEntry, mounts, mounts_at};
 pub use options::{FILESYSTEM_TYPE, MountOptions};
-pub use session::{Mount, Unmounter, unmount_at};
+pub use session::{Mount, TransportInUse, Unmounter, unmount_at};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::mount::MountFlags;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Transport;
 
 /// The type of every mount of nexus, as mount(8), findmnt(8) and df(1) show it.
 pub const FILESYSTEM_TYPE: &str = "fuse.nexus";
@@ -44,8 +45,10 @@ pub struct MountOptions {
     pub cache_seconds: f64,
     /// Bodies may be handed to the kernel where it and the privilege allow it.
     pub passthrough: bool,
-    /// How many threads serve requests, one at least.
+    /// How many threads serve requests over /dev/fuse, one at least; over io_uring each core has its own.
     pub threads: usize,
+    /// How requests come.
+    pub transport: Transport,
 }
 
 impl Default for MountOptions {
@@ -66,6 +69,7 @@ impl Default for MountOptions {
             cache_seconds: 3600.0,
             passthrough: true,
             threads: 2,
+            transport: Transport::Auto,
         }
     }
 }

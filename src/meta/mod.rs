@@ -104,6 +104,8 @@ pub struct EntryRow {
     pub node: NodeId,
     /// The node's kind.
     pub kind: Kind,
+    /// Where it stands in listings of the directory: above 2, and the same as long as the name is there.
+    pub place: i64,
 }
 
 /// What changes in a node when its body does.

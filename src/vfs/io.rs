@@ -53,6 +53,7 @@ impl Vfs {
         if data.is_empty() {
             return Ok(0);
         }
+        self.check_writable()?;
         let end = end_of(offset, data.len() as u64)?;
         self.space.take(data.len() as u64)?;
         let mut state = file.live.state.lock();
@@ -195,6 +196,7 @@ impl Vfs {
         if length == 0 {
             return Err(Error::new(ErrorKind::Invalid, "allocate an empty range"));
         }
+        self.check_writable()?;
         let end = end_of(offset, length)?;
         if how != Allocate::PunchHole {
             self.space.take(length)?;

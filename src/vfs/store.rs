@@ -65,6 +65,8 @@ pub struct Vfs {
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
     pub(super) data_dir: PathBuf,
     pub(super) read_only: bool,
+    /// The database has failed.
+    broken: Arc<AtomicBool>,
     clock: fn() -> Timestamp,
     wal: Option<WalFile>,
     /// Operations that are durable.
@@ -90,7 +92,7 @@ pub(super) struct Side {
     next_id: u64,
     id_ceiling: u64,
     /// Digests whose file is being put; their rows follow.
-    pub(super) arriving: HashSet<Digest>,
+    pub(super) arriving: Arriving,
     /// Blobs on whose file the kernel serves a node. At most one node each.
     pub(super) kernel_served: HashMap<Digest, NodeId>,
     /// What can be removed once the present state is durable.
@@ -103,6 +105,31 @@ pub(super) struct Side {
     pub(super) queue_used: bool,
     /// What the present operation has moved in the queue.
     pub(super) moved: Vec<Moved>,
+}
+
+/// Announcements of files that are being put. Counted, because two may bring the same bytes at once, and the one who is
+/// done first must not speak for the other.
+#[derive(Debug, Default)]
+pub(super) struct Arriving(HashMap<Digest, u32>);
+
+impl Arriving {
+    pub(super) fn insert(&mut self, digest: Digest) {
+        *self.0.entry(digest).or_default() += 1;
+    }
+
+    /// One announcement less; whether there was one.
+    pub(super) fn remove(&mut self, digest: &Digest) -> bool {
+        let Some(count) = self.0.get_mut(digest) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.0.remove(digest);
+        }
+        true
+    }
+
+    pub(super) fn contains(&self, digest: &Digest) -> bool {
+        self.0.contains_key(digest)
+    }
 }
 
 /// A file that no durable row will name.
@@ -256,6 +283,7 @@ impl Vfs {
         };
         let (meta, wal) =
             opened.map_err(|e| Error::new(e.kind(), format!("open the store in {}", data_dir.display())).because(e))?;
+        let broken = meta.broken();
         Ok(Self {
             core: Mutex::new(Core { meta, side: Side::default() }),
             live: LiveTable::default(),
@@ -272,6 +300,7 @@ impl Vfs {
             readers: Mutex::default(),
             data_dir,
             read_only,
+            broken,
             clock,
             wal,
             durable: AtomicU64::new(0),
@@ -419,8 +448,15 @@ impl Vfs {
         outcome
     }
 
-    /// Refuses what would change a store that is open for reading, or closed.
+    /// Refuses what would change a store that is open for reading, or that can keep nothing any more: a write to a draft in
+    /// memory would otherwise be told of that by nobody, because close(2) is not.
     pub(super) fn check_writable(&self) -> Result<()> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(Error::new(
+                ErrorKind::Io,
+                "change a store whose database has failed; unmount, look at the disk, mount again",
+            ));
+        }
         if self.read_only {
             return Err(Error::new(ErrorKind::ReadOnly, "change a store that is open for reading only"));
         }
@@ -592,5 +628,36 @@ fn keep_house(store: &Weak<Vfs>, housekeeper: &Housekeeper) {
         if let Err(e) = vfs.keep_house(tidy, &mut checkpointer) {
             log::error!("committing in the background: {e}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Name;
+    use crate::vfs::{Allocate, OpenMode};
+
+    #[test]
+    fn a_store_that_can_keep_nothing_takes_no_more_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (data_dir, caller) = (directory.path().join("store"), Caller { uid: 0, gid: 0 });
+        Vfs::init(&data_dir, caller, Timestamp::now).unwrap();
+        let vfs = Vfs::open_store(StoreOptions { data_dir, read_only: false, clock: Timestamp::now }).unwrap();
+        let write = OpenMode { read: true, write: true, ..OpenMode::default() };
+        let name = Name::new(b"file").unwrap();
+        let (attr, opened) = vfs.create(&caller, NodeId::ROOT, name, 0o644, write).unwrap();
+        vfs.write(opened.handle, 0, b"before").unwrap();
+        vfs.lock_core().meta.give_up(&Error::new(ErrorKind::Io, "a disk that fails"));
+
+        let refused = [
+            vfs.write(opened.handle, 0, b"after").map(drop),
+            vfs.allocate(opened.handle, Allocate::Grow, 0, 100),
+            vfs.setattr(&caller, attr.id, &crate::model::AttrChange { size: Some(0), ..Default::default() }).map(drop),
+            vfs.open(&caller, attr.id, OpenMode { truncate: true, ..write }).map(drop),
+        ];
+        assert!(refused.into_iter().all(|outcome| outcome.is_err_and(|e| e.kind() == ErrorKind::Io)));
+        let mut body = [0; 10];
+        assert_eq!(vfs.read(opened.handle, 0, &mut body).unwrap(), 6);
+        assert!(vfs.release(opened.handle).is_err() && vfs.close().is_err());
     }
 }

@@ -22,6 +22,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// A foreign crate, and the places that may use it.
 const CONFINED: &[(&str, &[&str])] = &[
     ("fuser", &["src/fuse/"]),
+    ("io_uring", &["src/fuse/ring/channel.rs"]),
     ("rusqlite", &["src/meta/sqlite/"]),
     ("sha2", &["src/model/digest.rs"]),
     ("serde_yaml", &["src/config/"]),

@@ -16,6 +16,8 @@ mod write;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -48,7 +50,7 @@ pub struct MetaStore {
     /// Why nothing can be written any more, once that is so.
     failed: Option<String>,
     /// That is because the disk or SQLite failed: operations that were acknowledged may be lost.
-    broken: bool,
+    broken: Arc<AtomicBool>,
 }
 
 /// The write-ahead log, to be synced without holding the store.
@@ -114,7 +116,8 @@ impl MetaStore {
             .write(true)
             .open(&wal)
             .map_err(|e| Error::io("open the write-ahead log of the database", e))?;
-        let store = Self { conn, path: path.to_owned(), written: 0, committed: 0, failed: None, broken: false };
+        let store =
+            Self { conn, path: path.to_owned(), written: 0, committed: 0, failed: None, broken: Arc::default() };
         Ok((store, WalFile(wal)))
     }
 
@@ -134,7 +137,7 @@ impl MetaStore {
         }
         conn.execute_batch("BEGIN").map_err(sql("begin to read"))?;
         let failed = Some("opened read-only".into());
-        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: false })
+        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: Arc::default() })
     }
 
     /// The rows as the last acknowledged operation left them.
@@ -190,7 +193,13 @@ impl MetaStore {
     /// Whether the disk or SQLite failed.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.broken
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Becomes true when the disk or SQLite fails, for whoever has to know without holding the store.
+    #[must_use]
+    pub fn broken(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.broken)
     }
 
     /// The log could not be synced: what of it is on the disk nobody knows, and asking again would only hide that.
@@ -203,7 +212,7 @@ impl MetaStore {
     /// # Errors
     /// What SQLite reports; the store then takes no more changes, and every later commit fails too.
     pub fn commit(&mut self) -> Result<u64> {
-        if self.broken {
+        if self.is_broken() {
             self.check_sound()?;
         }
         if !self.conn.is_autocommit() && self.failed.is_none() {
@@ -268,7 +277,7 @@ impl MetaStore {
     fn fail(&mut self, cause: &Error) {
         log::error!("the database failed, nothing more is written: {cause}");
         self.failed = Some(cause.to_string());
-        self.broken = true;
+        self.broken.store(true, Ordering::Relaxed);
     }
 }
 

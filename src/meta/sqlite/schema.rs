@@ -49,9 +49,12 @@ CREATE TABLE entry (
     parent INTEGER NOT NULL,            -- the directory's node
     name BLOB NOT NULL,                 -- 1 to 255 bytes
     node INTEGER NOT NULL,              -- where it leads
+    place INTEGER NOT NULL              -- where it stands in listings of the directory, behind all that were there before
+        CHECK (place > 2),              -- 1 and 2 are . and ..
     PRIMARY KEY (parent, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX entry_node ON entry (node);
+CREATE UNIQUE INDEX entry_place ON entry (parent, place);
 
 -- Extended attributes.
 CREATE TABLE attr (

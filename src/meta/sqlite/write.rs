@@ -90,13 +90,14 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
-    /// A new name.
+    /// A new name, at the end of the listing of its directory.
     ///
     /// # Errors
     /// What SQLite reports; the name must be free.
     pub fn insert_entry(&self, parent: NodeId, name: Name<'_>, node: NodeId) -> Result<()> {
         self.change(
-            "INSERT INTO entry (parent, name, node) VALUES (?1, ?2, ?3)",
+            "INSERT INTO entry (parent, name, node, place)
+             VALUES (?1, ?2, ?3, 1 + COALESCE((SELECT MAX(place) FROM entry WHERE parent = ?1), 2))",
             params![parent.0.cast_signed(), name.as_bytes(), node.0.cast_signed()],
         )?;
         Ok(())
