@@ -50,6 +50,8 @@ pub enum ErrorKind {
     BadHandle,
     /// A seek beyond the end, or for data where none follows.
     NoSuchAddress,
+    /// It would lead in a circle (ELOOP).
+    Cycle,
     /// A stored body does not hash to its name, or a row contradicts another.
     Damaged,
     /// Another process holds the store, or the mountpoint is busy.
@@ -86,6 +88,7 @@ impl ErrorKind {
             Self::TooManyLinks => "too many links",
             Self::BadHandle => "bad file handle",
             Self::NoSuchAddress => "no data there",
+            Self::Cycle => "a circle",
             Self::Damaged => "damaged",
             Self::InUse => "in use",
             Self::Configuration => "bad configuration",

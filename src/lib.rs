@@ -8,8 +8,9 @@
 //! | [`model`] | nouns without I/O | `error` |
 //! | [`meta`] | rows and transactions; the only user of rusqlite | `model` |
 //! | [`cas`] | bodies and drafts as files | `meta` (types), `model` |
-//! | [`vfs`] | the filesystem: one operation, one transaction | `meta`, `cas`, `model` |
-//! | [`view`] | the filesystem as one identity sees it | `vfs`, `model` |
+//! | [`work`] | the queue: what follows from the attributes of work items | `meta`, `model` |
+//! | [`vfs`] | the filesystem: one operation, one transaction | `work`, `meta`, `cas`, `model` |
+//! | [`view`] | the filesystem as one identity sees it | `vfs`, `work`, `meta` (types), `model` |
 //! | [`transfer`] | export and import | `view`, `vfs`, `model` |
 //! | [`fuse`] | the kernel's protocol; the only user of fuser and errno numbers | `view`, `vfs` (types), `model` |
 //! | [`config`] | where settings come from; the only user of serde_yaml | `model` |
@@ -28,3 +29,4 @@ pub mod model;
 pub mod transfer;
 pub mod vfs;
 pub mod view;
+pub mod work;

@@ -4,11 +4,14 @@
 //! alone are the terminal and the exit codes.
 
 mod exit;
+mod meta;
 mod mount;
 mod output;
 mod store;
+mod store_access;
 mod transfer;
 mod verify;
+mod work;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -42,6 +45,9 @@ enum Command {
     #[command(visible_alias = "unmount")]
     Umount(mount::Umount),
     Fsck(store::Fsck),
+    Meta(meta::Meta),
+    Find(meta::Find),
+    Work(work::Work),
     Verify(verify::Verify),
     Export(transfer::Export),
     Import(transfer::Import),
@@ -70,6 +76,9 @@ impl Cli {
             Command::Init(init) => init.run(),
             Command::Mount(mount) => mount.run(),
             Command::Umount(umount) => umount.run(),
+            Command::Meta(meta) => meta.run(),
+            Command::Find(find) => find.run(),
+            Command::Work(work) => work.run(),
             Command::Export(export) => export.run(),
             Command::Import(import) => import.run(),
             Command::Version => {

@@ -4,11 +4,13 @@
 
 mod digest;
 mod limits;
+pub mod metadata;
 mod node;
 mod path;
 mod principal;
 mod time;
 mod transport;
+pub mod work;
 
 pub use digest::{Digest, Hasher};
 pub use limits::*;

@@ -9,7 +9,7 @@ use super::metadata::{self, Others, Pairs, Read, Texts, USER};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     Digest, FILE_BYTES_MAX, Timestamp, VPath, XATTR_COUNT_MAX, XATTR_KEY_BYTES_MAX, XATTR_LIST_BYTES_MAX,
-    XATTR_VALUE_BYTES_MAX, rfc3339,
+    XATTR_LIST_BYTES_RESERVED, XATTR_VALUE_BYTES_MAX, rfc3339, work,
 };
 
 /// The only backend there is.
@@ -242,12 +242,13 @@ fn checked(texts: Option<Read>, others: Option<&[(String, String)]>) -> Result<P
             let bytes = value.len();
             return Err(wrong(format!("metadata {:?} has {bytes} bytes, {XATTR_VALUE_BYTES_MAX} at most", shown(key))));
         }
+        work::check_value(key, value).map_err(|e| wrong(format!("metadata {:?}: {}", shown(key), e.context())))?;
     }
     if let Some(twice) = pairs.windows(2).find(|two| two[0].0 == two[1].0) {
         return Err(wrong(format!("metadata key {:?} comes twice", shown(&twice[0].0))));
     }
     let list: usize = pairs.iter().map(|(key, _)| key.len() + 1).sum();
-    if pairs.len() > XATTR_COUNT_MAX || list > XATTR_LIST_BYTES_MAX {
+    if pairs.len() > XATTR_COUNT_MAX || list > XATTR_LIST_BYTES_MAX - XATTR_LIST_BYTES_RESERVED {
         return Err(wrong(format!("{} metadata keys, more than a file can have", pairs.len())));
     }
     Ok(pairs)

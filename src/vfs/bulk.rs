@@ -10,9 +10,12 @@ use super::entries::{DIRECTORY_BYTES, NewNode, make_node};
 use super::live::Content;
 use super::resolve::paths_of;
 use super::store::{Removal, Side, Vfs};
+use super::work::keeper;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobRow, BodyChange, BodyRow, NodeRow, WriteTxn};
+use crate::model::work::key;
 use crate::model::{Attr, Caller, Digest, Kind, Name, NodeId, Timestamp, VPath, perm};
+use crate::work::Scope;
 
 /// The prefix of the attributes that are custom metadata.
 const USER: &[u8] = b"user.";
@@ -31,6 +34,8 @@ pub struct Bulk<'a> {
     now: Timestamp,
     /// The directories from the root to the last path that was asked for, as far as they exist.
     trail: Vec<Step>,
+    /// Files whose attributes the queue follows from have changed: it follows when all files are there.
+    work: Vec<NodeId>,
 }
 
 #[derive(Debug)]
@@ -110,9 +115,11 @@ impl Vfs {
         let now = self.now();
         let value = self.change_alone(keep, |txn, side, ceiling| {
             let root = Step { name: Vec::new(), row: txn.node(NodeId::ROOT)?, changed: false };
-            let mut bulk = Bulk { vfs: self, txn, side, ceiling, arrivals, caller, now, trail: vec![root] };
+            let mut bulk =
+                Bulk { vfs: self, txn, side, ceiling, arrivals, caller, now, trail: vec![root], work: Vec::new() };
             let value = operation(&mut bulk)?;
             bulk.leave_to(0)?;
+            bulk.keep_queue()?;
             Ok(value)
         })?;
         if keep {
@@ -241,7 +248,19 @@ impl Bulk<'_> {
             self.vfs.space.take(value.len() as u64)?;
             self.txn.set_attr(id, key, value)?;
         }
+        if new.metadata.iter().any(|(key, _)| key::is_kept(key)) {
+            self.work.push(id);
+        }
         Ok(())
+    }
+
+    /// Brings the queue to what the attributes say that were written.
+    fn keep_queue(&mut self) -> Result<()> {
+        if self.work.is_empty() {
+            return Ok(());
+        }
+        self.side.queue_used = true;
+        keeper(self.txn, self.side, self.now, Scope::EVERYTHING).adopt(&self.work)
     }
 
     fn make_directory(&mut self, name: Name<'_>) -> Result<()> {
@@ -289,6 +308,9 @@ impl Bulk<'_> {
         for entry in new.metadata.iter().filter(|entry| !before.contains(entry)) {
             self.vfs.space.take(entry.1.len() as u64)?;
             self.txn.set_attr(id, &entry.0, &entry.1)?;
+        }
+        if new.metadata.iter().chain(&before).any(|(key, _)| key::is_kept(key)) {
+            self.work.push(id);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@
 //!
 //! # Locks
 //! In this order, each held for microseconds except the first: a file's state (`live::Live`, held during its own input
-//! and output), the core (all rows), the table of live files. Nothing takes an earlier one while it holds a later one.
+//! and output), the core (all rows), the table of live files or the feed of the queue. Nothing takes an earlier one while it holds a later one.
 
 mod arrivals;
 mod attrs;
@@ -21,10 +21,13 @@ mod check;
 mod damage;
 mod directories;
 mod entries;
+mod feed;
+mod find;
 mod gc;
 mod io;
 mod live;
 mod lock;
+mod metadata;
 mod open;
 mod recover;
 mod repair;
@@ -39,14 +42,17 @@ mod sync;
 mod types;
 mod upkeep;
 mod verify;
+mod work;
 mod xattrs;
 
 pub use arrivals::Arrivals;
 pub use bulk::{Bulk, BulkBody, BulkFile, BulkNew, Found};
 pub use check::CheckReport;
 pub use damage::{DamagedBody, Fault};
+pub use find::{Match, MatchKey, MatchPage};
 pub use snapshot::{Draft, Listed, Snapshot, hash};
 pub use store::{StoreOptions, Vfs};
 pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};
 pub use upkeep::Pace;
 pub use verify::{VerifyEvent, VerifyReport};
+pub use work::WorkChanges;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::feed::Feed;
 use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::lock::StoreLock;
 use super::seal::SealQueue;
@@ -19,6 +20,7 @@ use crate::cas::{BlobStore, Staging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BodyRow, Checkpointer, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
 use crate::model::{Attr, Caller, Digest, Kind, NodeId, Timestamp};
+use crate::work::Moved;
 
 /// The longest time an operation stays uncommitted.
 const COMMIT_AGE: Duration = Duration::from_millis(25);
@@ -52,6 +54,7 @@ pub struct Vfs {
     pub(super) staging: Staging,
     pub(super) space: Space,
     pub(super) sealing: Arc<SealQueue>,
+    pub(super) feed: Feed,
     pub(super) upkeep: Arc<Upkeep>,
     /// Whether files of `cas/` may be without a row, see `gc.rs`.
     pub(super) swept: AtomicU8,
@@ -98,6 +101,10 @@ pub(super) struct Side {
     pub(super) snapshots: u32,
     /// Nodes removed while the kernel still knows them.
     pub(super) tombs: HashMap<NodeId, Attr>,
+    /// Whether there may be work items or dependencies: without any, a file that is removed is not asked for.
+    pub(super) queue_used: bool,
+    /// What the present operation has moved in the queue.
+    pub(super) moved: Vec<Moved>,
 }
 
 /// Announcements of files that are being put. Counted, because two may bring the same bytes at once, and the one who is
@@ -251,6 +258,7 @@ impl Vfs {
         let vfs = Arc::new(Self::open_as_it_is(options)?);
         if !read_only {
             vfs.number_nodes()?;
+            vfs.know_queue()?;
             vfs.recover()?;
             vfs.start_threads()?;
         }
@@ -284,6 +292,7 @@ impl Vfs {
             staging: Staging::new(&data_dir),
             space: Space::new(&data_dir),
             sealing: Arc::default(),
+            feed: Feed::default(),
             upkeep: Arc::default(),
             swept: AtomicU8::default(),
             kept: Mutex::default(),
@@ -399,7 +408,11 @@ impl Vfs {
             side.id_ceiling = ceiling;
         }
         let was_dirty = meta.is_dirty();
+        side.moved.clear();
         let value = meta.write(|txn| operation(txn, side))?;
+        if !side.moved.is_empty() {
+            self.feed.publish(meta.read(), &side.moved, self.now())?;
+        }
         if !was_dirty {
             self.housekeeper.work.lock().dirty = true;
             self.housekeeper.wake.notify_one();
@@ -420,9 +433,13 @@ impl Vfs {
         let Core { meta, side } = &mut *core;
         let (first, removals) = (side.next_id, side.removals.len());
         let mut ceiling = side.id_ceiling;
+        side.moved.clear();
         let outcome = meta.write_alone(keep, |txn| operation(txn, side, &mut ceiling));
         if keep && outcome.is_ok() {
             side.id_ceiling = ceiling;
+            if !side.moved.is_empty() {
+                self.feed.publish(meta.read(), &side.moved, self.now())?;
+            }
         } else {
             // Nobody has seen the numbers: they are given again.
             side.next_id = first;
@@ -557,6 +574,7 @@ impl Vfs {
         if !tidy {
             return Ok(());
         }
+        self.expire_leases()?;
         if let Err(e) = self.save_kept() {
             log::warn!("a file that was closed is not saved yet, trying again: {e}");
         }

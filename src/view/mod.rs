@@ -10,15 +10,18 @@
 //! | `entries` | making, linking, renaming and removing names |
 //! | `files` | open files and directories |
 //! | `virtuals` | trees that are computed when they are looked at |
+//! | `work_tree` | one of them, `/.work`: the queue as directories |
 
 mod entries;
 mod files;
 mod nodes;
 mod virtuals;
+mod work_tree;
 
 use std::sync::Arc;
 
 use self::virtuals::Trees;
+use self::work_tree::WorkTree;
 use crate::model::Principal;
 use crate::vfs::Vfs;
 
@@ -34,7 +37,8 @@ impl View {
     /// What `principal` sees of the store.
     #[must_use]
     pub fn new(vfs: Arc<Vfs>, principal: Principal) -> Arc<Self> {
-        Arc::new(Self { vfs, principal, trees: Trees::new(Vec::new()) })
+        let trees = Trees::new(vec![Box::new(WorkTree::new(Arc::clone(&vfs), principal.clone()))]);
+        Arc::new(Self { vfs, principal, trees })
     }
 
     /// Whose sight this is.

@@ -38,6 +38,11 @@ pub(super) struct TreeEntry {
 pub(super) trait Listing: Send {
     /// The entry at a position, counted from 0; `None` behind the last.
     fn entry(&mut self, position: u64) -> Result<Option<TreeEntry>>;
+
+    /// The attributes of an entry that was given out, where the listing knows them; the number in them is set by the caller.
+    fn attr(&self, _position: u64) -> Option<Attr> {
+        None
+    }
 }
 
 impl Listing for Vec<TreeEntry> {
@@ -199,7 +204,8 @@ impl Trees {
         while let Some(TreeEntry { name, place, kind }) = listing.entry(at - 2)? {
             let id = number(index_of(*id), place);
             // One that has gone since the directory was opened is listed without attributes.
-            let attr = if with_attr { self.attr(id).ok() } else { None };
+            let known = listing.attr(at - 2).map(|attr| Attr { id, ..attr });
+            let attr = if with_attr { known.or_else(|| self.attr(id).ok()) } else { None };
             if !emit(DirEntry { next_offset: at + 1, name: &name, id, kind, attr: attr.as_ref() }) {
                 return Ok(());
             }

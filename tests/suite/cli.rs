@@ -175,7 +175,7 @@ impl Drop for Resident {
 fn help_and_version_are_results() {
     let place = Place::new();
     let version = concat!("nexus ", env!("CARGO_PKG_VERSION"));
-    assert_eq!(place.run(&["version"]).fine().out, format!("{version} (store format 1)\n"));
+    assert_eq!(place.run(&["version"]).fine().out, format!("{version} (store format {})\n", nexus::meta::FORMAT));
     assert_eq!(place.run(&["--version"]).fine().out, format!("{version}\n"));
     assert!(place.run(&["--help"]).fine().out.contains("Exit codes"));
     assert!(place.run(&["mount", "--help"]).fine().out.contains("cache_seconds=N"));

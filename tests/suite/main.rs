@@ -27,3 +27,4 @@ mod space;
 mod transfer;
 mod user;
 mod vfs;
+mod work;

@@ -10,6 +10,7 @@ mod read;
 mod repairs;
 mod schema;
 mod snapshot;
+mod work;
 mod write;
 
 use std::fs::File;
@@ -99,12 +100,13 @@ impl MetaStore {
     /// `NotFound` without a database, `Damaged` for one that is none, `Incompatible` for a newer format.
     pub fn open(path: &Path) -> Result<(Self, WalFile)> {
         refuse_unsound_sqlite()?;
-        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        conn.execute_batch(
+        let (conn, format) = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        schema::migrate(&conn, format).map_err(sql("bring the database to the present format"))?;
+        conn.execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
              PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA cache_spill = OFF;
-             PRAGMA mmap_size = 0; BEGIN IMMEDIATE; PRAGMA user_version = 1; COMMIT;",
-        )
+             PRAGMA mmap_size = 0; BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT}; COMMIT;",
+        ))
         .map_err(sql("open the database for writing"))?;
         let mut wal = path.as_os_str().to_owned();
         wal.push("-wal");
@@ -124,7 +126,15 @@ impl MetaStore {
     /// # Errors
     /// As [`MetaStore::open`].
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let (conn, format) = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        if format < FORMAT {
+            return Err(Error::new(
+                ErrorKind::Incompatible,
+                format!(
+                    "the store has format {format}, which is read only after it was brought to format {FORMAT}: mount it once"
+                ),
+            ));
+        }
         conn.execute_batch("BEGIN").map_err(sql("begin to read"))?;
         let failed = Some("opened read-only".into());
         Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: Arc::default() })
@@ -294,7 +304,7 @@ impl Checkpointer {
     /// What SQLite reports; the next call tries again.
     pub fn run(&mut self) -> Result<()> {
         if self.conn.is_none() {
-            let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            let (conn, _) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             conn.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;")
                 .map_err(sql("open the database for checkpoints"))?;
             self.conn = Some(conn);
@@ -304,14 +314,15 @@ impl Checkpointer {
     }
 }
 
-fn connect(path: &Path, mode: OpenFlags) -> Result<Connection> {
+/// A connection to the database of a store, and the format it has.
+fn connect(path: &Path, mode: OpenFlags) -> Result<(Connection, i64)> {
     let conn =
         Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sql("open the database"))?;
     // Plans do not depend on values here: without this, SQLite prepares some statements anew for each value bound.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(sql("open the database"))?;
-    conn.set_prepared_statement_cache_capacity(128);
-    schema::check_format(&conn)?;
-    Ok(conn)
+    conn.set_prepared_statement_cache_capacity(256);
+    let format = schema::check_format(&conn)?;
+    Ok((conn, format))
 }
 
 fn refuse_unsound_sqlite() -> Result<()> {

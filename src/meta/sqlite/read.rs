@@ -89,7 +89,7 @@ impl<'a> ReadTxn<'a> {
         Self { conn }
     }
 
-    fn one<T>(
+    pub(super) fn one<T>(
         self,
         statement: &'static str,
         values: impl rusqlite::Params,

@@ -34,7 +34,7 @@ impl MetaStore {
     /// What SQLite reports.
     pub fn snapshot(&mut self) -> Result<Snapshot> {
         self.commit()?;
-        let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let (conn, _) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         // A transaction holds nothing until it reads, sqlite.org/lang_transaction.html.
         conn.execute_batch("BEGIN; SELECT 1 FROM setting LIMIT 1").map_err(sql("begin to read"))?;
         Ok(Snapshot { conn })

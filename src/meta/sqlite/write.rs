@@ -362,6 +362,18 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
+    /// The same for the text of a JSON value that is no string.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn set_attr_json(&self, id: NodeId, key: &[u8], value: &[u8]) -> Result<()> {
+        self.change(
+            "INSERT OR REPLACE INTO attr (node, key, value, json) VALUES (?1, ?2, ?3, 1)",
+            params![id.0.cast_signed(), key, value],
+        )?;
+        Ok(())
+    }
+
     /// Removes an extended attribute; whether it was there.
     ///
     /// # Errors

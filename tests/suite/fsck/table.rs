@@ -54,6 +54,16 @@ const CONDEMNED: &str = "a condemned file has no row";
 const ATTRIBUTE: &str = "an attribute belongs to a node";
 const KEY: &str = "an attribute has a key of 1 to 255 bytes without NUL, and at most 65536 bytes";
 const NEXT: &str = "node numbers are below the next one";
+const WORK_RANGE: &str = "the values of a work item are in their ranges";
+const DEPENDENCY_RANGE: &str = "the values of a dependency are in their ranges";
+const WORK: &str = "a work item is a regular file with a name and a status";
+const DEPENDENCY: &str = "a dependency leads from a file that says so to another file";
+const OPEN: &str = "an item counts its dependencies that are not completed";
+const COUNTS: &str = "the counts of the queue are those of its items";
+const CLAIM: &str = "no item has a claim that was not counted";
+const SAYS: &str = "the queue says what the attributes say";
+const NUMBER: &str = "a number in depends_on is a dependency";
+const CIRCLE: &str = "dependencies lead in no circle";
 
 #[rustfmt::skip]
 pub(super) const CASES: &[Case] = &[
@@ -137,11 +147,33 @@ pub(super) const CASES: &[Case] = &[
            holds: &[("/large", ""), ("/dir/below/deep", "")], ..CASE },
     Case { says: STORED, sql: "INSERT INTO small VALUES (999, X'00')", ..CASE },
     Case { says: CONDEMNED, sql: "INSERT INTO condemned SELECT digest FROM blob WHERE size = 40000", ..CASE },
-    Case { says: ATTRIBUTE, sql: "INSERT INTO attr VALUES (999999, X'61', X'62')", ..CASE },
-    Case { says: KEY, sql: "INSERT INTO attr VALUES (:victim, X'', X'62'), (:victim, X'6100', X'62'), (:victim, ZEROBLOB(256), X'62'),
+    Case { says: ATTRIBUTE, sql: "INSERT INTO attr (node, key, value) VALUES (999999, X'61', X'62')", ..CASE },
+    Case { says: KEY, sql: "INSERT INTO attr (node, key, value) VALUES (:victim, X'', X'62'), (:victim, X'6100', X'62'), (:victim, ZEROBLOB(256), X'62'),
                                                     (:dir, X'61', ZEROBLOB(65537))", ..CASE },
     Case { says: NEXT, sql: "UPDATE setting SET value = 2 WHERE key = 'next_node'", ..CASE },
     Case { says: NEXT, sql: "DELETE FROM setting", ..CASE },
+
+    // The queue.
+    Case { says: WORK_RANGE, sql: "UPDATE work SET open = -1 WHERE node = :job", ..CASE },
+    Case { says: WORK_RANGE, sql: "UPDATE work SET status = 'odd' WHERE node = :job", ..CASE },
+    Case { says: WORK_RANGE, sql: "UPDATE work SET claim = -1, node = -5 WHERE node = :job", ..CASE },
+    Case { says: DEPENDENCY_RANGE, sql: "INSERT INTO dependency VALUES (-1, :need), (:job, -7)", ..CASE },
+    Case { says: WORK, sql: "INSERT INTO work (node, status, open, created, claim) VALUES (:fifo, 'ready', 0, 0, 0)", ..CASE },
+    Case { says: WORK, sql: "DELETE FROM attr WHERE node = :need AND key = CAST('user.status' AS BLOB)", differ: &["/need"], ..CASE },
+    Case { says: DEPENDENCY, sql: "INSERT INTO dependency VALUES (:victim, :need)", ..CASE },
+    Case { says: DEPENDENCY, also: &[OPEN], sql: "INSERT INTO dependency VALUES (:job, :fifo)", ..CASE },
+    Case { says: OPEN, sql: "UPDATE work SET open = 5 WHERE node = :job", ..CASE },
+    Case { says: COUNTS, sql: "UPDATE work_count SET items = 9 WHERE state = 'ready'", ..CASE },
+    Case { says: COUNTS, sql: "DELETE FROM work_count", ..CASE },
+    Case { says: COUNTS, sql: "INSERT INTO work_count VALUES ('odd', 0)", ..CASE },
+    Case { says: CLAIM, sql: "UPDATE work SET claim = 7 WHERE node = :job", ..CASE },
+    Case { says: SAYS, sql: "UPDATE work SET priority = 9 WHERE node = :job", ..CASE },
+    Case { says: SAYS, sql: "DELETE FROM work WHERE node = :need", ..CASE },
+    Case { says: SAYS, also: &[OPEN], sql: "UPDATE work SET status = 'completed' WHERE node = :need", ..CASE },
+    Case { says: NUMBER, also: &[OPEN], sql: "DELETE FROM dependency", ..CASE },
+    Case { says: CIRCLE, also: &[OPEN], sql: "INSERT INTO dependency VALUES (:need, :job);
+                                              INSERT INTO attr (node, key, value) VALUES (:need, CAST('user.depends_on' AS BLOB), CAST(:job AS BLOB))",
+           differ: &["/need", "/job"], ..CASE },
 
     // Content.
     Case { says: "in the database does not hash to its name: it is that of /victim, /twin", sql: "UPDATE small SET body = X'00' WHERE LENGTH(body) = 100",

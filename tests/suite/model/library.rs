@@ -531,6 +531,7 @@ fn errno(error: Error) -> Errno {
         ErrorKind::TooManyLinks => Errno::MLINK,
         ErrorKind::BadHandle => Errno::BADF,
         ErrorKind::NoSuchAddress => Errno::NXIO,
+        ErrorKind::Cycle => Errno::LOOP,
         ErrorKind::InUse => Errno::BUSY,
         ErrorKind::Damaged | ErrorKind::Configuration | ErrorKind::Incompatible | ErrorKind::Io => {
             say(&format!("library: {error}"));
