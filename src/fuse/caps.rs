@@ -20,7 +20,7 @@ pub(super) const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 const BACKGROUND_MAX: u16 = 128;
 
 /// What is asked for where the kernel offers it; asynchronous reads, big writes and many pages are fuser's own default.
-const WANTED: [InitFlags; 7] = [
+const WANTED: [InitFlags; 8] = [
     // Truncating while opening is one request, not two.
     InitFlags::FUSE_ATOMIC_O_TRUNC,
     // A listing brings the attributes of its entries along.
@@ -30,6 +30,8 @@ const WANTED: [InitFlags; 7] = [
     InitFlags::FUSE_CACHE_SYMLINKS,
     InitFlags::FUSE_ASYNC_DIO,
     InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+    // Who reads a file that another is writing past the page cache gets no cache either, and may map it all the same.
+    InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
     // Without it the kernel asks for `security.capability` before each single write, passed through or not, which costs
     // as much as the write. What follows from it is in `Handlers::setattr` and `open`.
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,

@@ -95,7 +95,8 @@ fn open_flags(access: Access) -> FopenFlags {
     match access {
         Access::Cached { keep: true } => FopenFlags::FOPEN_KEEP_CACHE,
         Access::Cached { keep: false } | Access::Passthrough { .. } => FopenFlags::empty(),
-        Access::Direct => FopenFlags::FOPEN_DIRECT_IO,
+        Access::Direct { keep: true } => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE,
+        Access::Direct { keep: false } => FopenFlags::FOPEN_DIRECT_IO,
     }
 }
 
@@ -239,7 +240,7 @@ impl Filesystem for Frontend {
             self.handlers.create(&caller(request), node(parent), name.as_bytes(), mode, flags)
         });
         match outcome {
-            Ok((attr, handle, access @ (Access::Cached { .. } | Access::Direct))) => {
+            Ok((attr, handle, access @ (Access::Cached { .. } | Access::Direct { .. }))) => {
                 let lifetime = self.handlers.lifetime_of(attr.id);
                 reply.created(&lifetime, &file_attr(&attr), GENERATION, FileHandle(handle.0), open_flags(access));
             }
@@ -258,7 +259,7 @@ impl Filesystem for Frontend {
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match answer("open", node(ino), || self.handlers.open(&caller(request), node(ino), flags.0)) {
-            Ok((handle, access @ (Access::Cached { .. } | Access::Direct))) => {
+            Ok((handle, access @ (Access::Cached { .. } | Access::Direct { .. }))) => {
                 reply.opened(FileHandle(handle.0), open_flags(access));
             }
             Ok((handle, Access::Passthrough { backing })) => {

@@ -30,8 +30,11 @@ pub(super) enum Access {
         /// `FOPEN_KEEP_CACHE`.
         keep: bool,
     },
-    /// By requests alone: nothing is cached and the size is not believed (`FOPEN_DIRECT_IO`).
-    Direct,
+    /// By requests alone, past the page cache (`FOPEN_DIRECT_IO`); `keep` as above, for the other handles.
+    Direct {
+        /// `FOPEN_KEEP_CACHE`.
+        keep: bool,
+    },
     /// On the file behind a backing id, without requests.
     Passthrough {
         /// The id.
@@ -178,14 +181,16 @@ impl Handlers {
         mode: u32,
         flags: i32,
     ) -> Outcome<(Attr, HandleId, Access)> {
-        let open = convert::open_mode(flags, self.passthrough());
+        let direct = caller.uid == 0;
+        let open = OpenMode { direct, ..convert::open_mode(flags, self.passthrough()) };
         let (attr, opened) = self.view.create(caller, parent, Name::new(name)?, mode & perm::ALL, open)?;
         let (handle, access) = self.serve(caller, attr.id, open, opened)?;
         Ok((attr, handle, access))
     }
 
     pub(super) fn open(&self, caller: &Caller, node: NodeId, flags: i32) -> Outcome<(HandleId, Access)> {
-        let open = convert::open_mode(flags, self.passthrough());
+        let asked = convert::open_mode(flags, self.passthrough());
+        let open = OpenMode { direct: self.may_go_past_the_cache(caller, node, asked), ..asked };
         if open.truncate && caller.uid != 0 {
             // As for a change of size.
             if let Some(mode) = self.without_set_id(caller, node)? {
@@ -196,15 +201,22 @@ impl Handlers {
         self.serve(caller, node, open, opened)
     }
 
+    /// Whether nothing is missed when the kernel does not cache what this handle writes. Before a cached write it drops
+    /// set-ID bits, unless it is root who writes, and `security.capability`; before a direct one neither. That it need not
+    /// ask for that attribute of each new file saves a request.
+    fn may_go_past_the_cache(&self, caller: &Caller, node: NodeId, open: OpenMode) -> bool {
+        !open.write || (caller.uid == 0 && !open.read && self.view.getxattr(node, b"security.capability").is_err())
+    }
+
     /// Turns what the filesystem decided into what the kernel is told. Where the kernel does not take the file it is
     /// opened once more, to be served by requests.
     fn serve(&self, caller: &Caller, node: NodeId, open: OpenMode, opened: Opened) -> Outcome<(HandleId, Access)> {
         let handle = opened.handle;
         let file = match opened.serving {
-            Serving::Vfs { keep_cache } => {
-                return Ok((handle, Access::Cached { keep: keep_cache && self.caches(node) }));
+            Serving::Vfs { keep_cache, direct } => {
+                let keep = keep_cache && self.caches(node);
+                return Ok((handle, if direct { Access::Direct { keep } } else { Access::Cached { keep } }));
             }
-            Serving::Computed => return Ok((handle, Access::Direct)),
             Serving::Kernel(file) => file,
         };
         match self.backing.acquire(node, handle, &file) {
@@ -217,7 +229,7 @@ impl Handlers {
         let again = self.view.open(caller, node, OpenMode { truncate: false, passthrough: false, ..open })?;
         match again.serving {
             Serving::Vfs { .. } => Ok((again.handle, Access::Cached { keep: false })),
-            Serving::Kernel(_) | Serving::Computed => {
+            Serving::Kernel(_) => {
                 self.view.release(again.handle)?;
                 let refused = "open a body that others have open in the kernel and that the kernel does not take again";
                 Err(Error::new(ErrorKind::Io, refused).into())

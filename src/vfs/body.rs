@@ -239,7 +239,7 @@ impl Vfs {
     }
 
     /// Turns a sealed body into a staging file: its own file when nobody else refers to it, otherwise a copy.
-    fn stage_sealed(&self, id: NodeId, state: &mut LiveState) -> Result<()> {
+    pub(super) fn stage_sealed(&self, id: NodeId, state: &mut LiveState) -> Result<()> {
         let Content::Sealed(Some(body)) = &mut state.content else {
             // An empty or small body under a handle of the kernel cannot be: the kernel serves files only.
             return Err(Error::new(ErrorKind::Io, "stage a body that is no file"));

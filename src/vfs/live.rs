@@ -52,6 +52,8 @@ pub(super) struct LiveState {
     pub(super) pages_stale: bool,
     /// Handles served by the filesystem.
     pub(super) vfs_handles: u32,
+    /// Those of them that write past the kernel's page cache.
+    pub(super) direct_writers: u32,
 }
 
 /// Times of a change that is not in the row.
@@ -150,6 +152,8 @@ pub(super) struct FileHandle {
     pub(super) kernel: bool,
     /// The kernel was told to drop its pages when it got this handle.
     pub(super) dropped_pages: bool,
+    /// It goes past the kernel's page cache.
+    pub(super) direct: bool,
 }
 
 /// What a handle stands for.

@@ -193,7 +193,8 @@ mod tests {
     use crate::vfs::{OpenMode, Serving, StoreOptions};
 
     const CALLER: Caller = Caller { uid: 0, gid: 0 };
-    const READ: OpenMode = OpenMode { read: true, write: false, append: false, truncate: false, passthrough: true };
+    const READ: OpenMode =
+        OpenMode { read: true, write: false, append: false, truncate: false, passthrough: true, direct: false };
     const WRITE: OpenMode = OpenMode { write: true, ..READ };
 
     fn put(vfs: &Vfs, name: &[u8], bytes: &[u8]) -> NodeId {

@@ -16,7 +16,10 @@ impl View {
             if mode.write || mode.truncate {
                 return Err(read_only());
             }
-            return Ok(Opened { handle: self.trees.open(id)?, serving: Serving::Computed });
+            return Ok(Opened {
+                handle: self.trees.open(id)?,
+                serving: Serving::Vfs { keep_cache: false, direct: true },
+            });
         }
         self.vfs.open(caller, id, mode)
     }

@@ -39,7 +39,8 @@ pub(super) fn opened(into: &mut [u8], handle: HandleId, access: Access) -> Optio
     let (flags, backing_id) = match access {
         Access::Cached { keep: true } => (fopen::KEEP_CACHE, 0),
         Access::Cached { keep: false } => (0, 0),
-        Access::Direct => (fopen::DIRECT_IO, 0),
+        Access::Direct { keep: true } => (fopen::DIRECT_IO | fopen::KEEP_CACHE, 0),
+        Access::Direct { keep: false } => (fopen::DIRECT_IO, 0),
         Access::Passthrough { backing } => (fopen::PASSTHROUGH, backing),
     };
     put(into, OpenOut { handle: handle.0, flags, backing_id })
