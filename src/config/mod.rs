@@ -61,6 +61,18 @@ pub struct Config {
     pub data_dir_origin: Origin,
 }
 
+impl Config {
+    /// The store in this directory, and nothing from the environment or a file: for programs that know what they want.
+    ///
+    /// # Errors
+    /// When the directory is relative and the working directory cannot be determined.
+    pub fn at(data_dir: impl AsRef<Path>) -> Result<Self> {
+        let data_dir = std::path::absolute(data_dir.as_ref())
+            .map_err(|e| Error::io(format!("find the data directory {:?}", data_dir.as_ref()), e))?;
+        Ok(Self { mode: Mode::Embedded, data_dir, data_dir_origin: Origin::Argument })
+    }
+}
+
 /// What one source says: only the keys it names.
 #[derive(Debug, Default)]
 struct Layer {

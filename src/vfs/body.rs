@@ -465,7 +465,7 @@ impl Vfs {
 }
 
 /// A reference more on the blob of these bytes, which is made if it is not there, and healed if its bytes are missing.
-fn put_small(txn: &WriteTxn<'_>, digest: &Digest, bytes: &[u8]) -> Result<crate::meta::BlobId> {
+pub(super) fn put_small(txn: &WriteTxn<'_>, digest: &Digest, bytes: &[u8]) -> Result<crate::meta::BlobId> {
     let size = bytes.len() as u64;
     match txn.find_blob(digest)? {
         None => txn.insert_blob(digest, size, blocks_of(size), Some(bytes)),

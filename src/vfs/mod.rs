@@ -32,8 +32,10 @@ mod space;
 mod store;
 mod sync;
 mod types;
+mod whole;
 mod xattrs;
 
 pub use check::CheckReport;
 pub use store::{StoreOptions, Vfs};
 pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};
+pub use whole::{Pieces, Taken};

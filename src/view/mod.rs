@@ -10,11 +10,13 @@
 //! | `entries` | making, linking, renaming and removing names |
 //! | `files` | open files and directories |
 //! | `virtuals` | trees that are computed when they are looked at |
+//! | `whole` | whole bodies, as the library writes and copies files |
 
 mod entries;
 mod files;
 mod nodes;
 mod virtuals;
+mod whole;
 
 use std::sync::Arc;
 

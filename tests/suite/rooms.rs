@@ -14,7 +14,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("view", &["vfs", "model", "error"]),
     ("fuse", &["view", "vfs", "model", "error", "advice"]),
     ("config", &["model", "error", "advice"]),
-    ("daemon", &["fuse", "view", "vfs", "model", "error", "advice"]),
+    ("client", &["config", "view", "vfs", "model", "error", "advice"]),
+    ("daemon", &["client", "fuse", "view", "vfs", "model", "error", "advice"]),
 ];
 
 /// A foreign crate, and the places that may use it.
@@ -23,6 +24,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite", &["src/meta/sqlite/"]),
     ("sha2", &["src/model/digest.rs"]),
     ("serde_yaml", &["src/config/"]),
+    ("postcard", &["src/client/wire/"]),
     ("clap", &["src/cli/"]),
 ];
 

@@ -1,0 +1,346 @@
+//! The owner's end of all connections: a thread that accepts, and one for each connection.
+
+use std::collections::HashMap;
+use std::io::{self, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::frame::{self, FRAME_BYTES_MAX, Goodbye, Identity, Kind};
+use super::socket::{Listening, admit};
+use crate::advice;
+use crate::client::owner::{Gone, Inner};
+use crate::client::request::{Failure, Item, Request};
+use crate::client::serve::Exchange;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Caller;
+use crate::view::View;
+
+/// The most connections at a time. Whoever comes later tries again, and says so when that goes on for long.
+pub(in crate::client) const CONNECTIONS_MAX: usize = 256;
+/// How long a frame may take that has begun, and an answer until it is taken.
+const FRAME_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may be idle. Clients connect again by themselves.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(600);
+/// Encoded items gathered before they are sent.
+const GATHER_BYTES: usize = 64 * 1024;
+
+/// The socket of a store and its connections.
+#[derive(Debug)]
+pub(in crate::client) struct Server {
+    listening: Arc<Listening>,
+    connections: Arc<Connections>,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    open: Mutex<HashMap<u64, UnixStream>>,
+    next: AtomicU64,
+}
+
+impl Server {
+    /// Begins to serve.
+    ///
+    /// # Errors
+    /// When there can be no socket in the data directory, or no thread.
+    pub(in crate::client) fn start(data_dir: &Path, owner: &Arc<Inner>) -> Result<Self> {
+        let listening = Arc::new(Listening::new(data_dir)?);
+        let connections = Arc::<Connections>::default();
+        let listener = UnixListener::from(
+            listening.socket.try_clone().map_err(|e| Error::io("copy the descriptor of a socket", e))?,
+        );
+        let (owner, open) = (Arc::clone(owner), Arc::clone(&connections));
+        spawn("nexus-accept", move || accept(&listener, &owner, &open))?;
+        Ok(Self { listening, connections })
+    }
+
+    /// How many are connected.
+    pub(in crate::client) fn clients(&self) -> u32 {
+        u32::try_from(self.connections.open.lock().len()).unwrap_or(u32::MAX)
+    }
+
+    /// Accepts nobody any more, and wakes all connections: the owner has closed its gate, so each ends with a goodbye.
+    pub(in crate::client) fn stop(&self) {
+        self.listening.end();
+        for stream in self.connections.open.lock().values() {
+            // What has arrived already is still read.
+            if let Err(e) = stream.shutdown(Shutdown::Read) {
+                log::debug!("ending a connection: {e}");
+            }
+        }
+    }
+}
+
+fn accept(listener: &UnixListener, owner: &Arc<Inner>, connections: &Arc<Connections>) {
+    while owner.gone().is_none() {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => return,
+            Err(e) => {
+                if owner.gone().is_none() {
+                    // Out of descriptors, for example.
+                    log::warn!("accepting a connection: {e}");
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                continue;
+            }
+        };
+        if let Err(e) = begin(stream, owner, connections) {
+            log::warn!("{}", advice::sentence(&e));
+        }
+    }
+}
+
+/// Starts the thread of a connection, or says why not.
+fn begin(stream: UnixStream, owner: &Arc<Inner>, connections: &Arc<Connections>) -> Result<()> {
+    let failed = |e| Error::io("serve a connection", e);
+    stream.set_write_timeout(Some(FRAME_TIME_MAX)).map_err(failed)?;
+    let caller = match admit(&stream) {
+        Ok(caller) => caller,
+        Err(e) => {
+            refuse(&stream, &e);
+            return Err(e);
+        }
+    };
+    let id = connections.next.fetch_add(1, Ordering::Relaxed);
+    {
+        let mut open = connections.open.lock();
+        if open.len() >= CONNECTIONS_MAX {
+            drop(open);
+            refuse(
+                &stream,
+                &Error::new(ErrorKind::InUse, format!("more than {CONNECTIONS_MAX} connections to a store")),
+            );
+            return Ok(());
+        }
+        open.insert(id, stream.try_clone().map_err(failed)?);
+    }
+    let (owner, kept) = (Arc::clone(owner), Arc::clone(connections));
+    let started = spawn("nexus-client", move || {
+        if let Err(e) = converse(&owner, &stream, &caller) {
+            log::debug!("a connection broke: {e}");
+        }
+        kept.open.lock().remove(&id);
+    });
+    if started.is_err() {
+        connections.open.lock().remove(&id);
+    }
+    started
+}
+
+/// Answers the greeting with an error.
+fn refuse(stream: &UnixStream, error: &Error) {
+    let mut out = Vec::new();
+    if frame::push_value(&mut out, Kind::Failure, &Failure::from(error)).is_ok() {
+        drop((&mut &*stream).write_all(&out));
+    }
+}
+
+/// One connection from greeting to end.
+fn converse(owner: &Arc<Inner>, stream: &UnixStream, caller: &Caller) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(GATHER_BYTES, Patient::new(stream)?);
+    let Some((Kind::Hello, content)) = reader.next_frame(FRAME_TIME_MAX)? else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let mut out = Vec::new();
+    // In this version's words, so that the client sees which it is.
+    frame::push(&mut out, Kind::Welcome, &frame::greeting(&std::process::id()).map_err(io::Error::other)?);
+    let view = match greeted(owner, &content) {
+        Ok(view) => view,
+        Err(e) => {
+            out.clear();
+            frame::push_value(&mut out, Kind::Failure, &Failure::from(&e)).map_err(io::Error::other)?;
+            return frame::flush(&mut &*stream, &mut out);
+        }
+    };
+    frame::flush(&mut &*stream, &mut out)?;
+    loop {
+        let Some((kind, content)) = reader.next_frame(IDLE_TIME_MAX).or_else(idle_is_end)? else {
+            return say_goodbye(stream, owner.gone());
+        };
+        if kind != Kind::Request {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let request: Request = frame::decode(&content)?;
+        if !answer(owner, &view, caller, &request, &mut reader, stream)? {
+            return Ok(());
+        }
+    }
+}
+
+fn greeted(owner: &Inner, content: &[u8]) -> Result<Arc<View>> {
+    let identity: Identity =
+        frame::decode(frame::check_greeting(content)?).map_err(|e| Error::io("understand who connects", e))?;
+    Ok(owner.view(&identity.principal()?))
+}
+
+/// Answers one request; whether the connection goes on.
+fn answer(
+    owner: &Arc<Inner>,
+    view: &View,
+    caller: &Caller,
+    request: &Request,
+    reader: &mut BufReader<Patient<'_>>,
+    stream: &UnixStream,
+) -> io::Result<bool> {
+    let body = if request.has_body() { Body::Open } else { Body::Ended };
+    let mut exchange = Wire { reader, stream, body, items: Vec::new(), items_bytes: 0, out: Vec::new() };
+    let answered = match owner.answer(view, caller, request, &mut exchange) {
+        Err(gone) => return say_goodbye(stream, Some(gone)).map(|()| false),
+        Ok(answered) => answered.and_then(|reply| exchange.send_items().map(|()| reply)),
+    };
+    let mut out = std::mem::take(&mut exchange.out);
+    let whole = match answered.and_then(|reply| frame::push_value(&mut out, Kind::Reply, &reply)) {
+        Ok(()) => true,
+        Err(e) => {
+            frame::push_value(&mut out, Kind::Failure, &Failure::from(&e)).map_err(io::Error::other)?;
+            // The rest of the body is not worth reading.
+            exchange.body == Body::Ended
+        }
+    };
+    frame::flush(&mut &*stream, &mut out)?;
+    Ok(whole && exchange.body != Body::Broken)
+}
+
+fn say_goodbye(stream: &UnixStream, gone: Option<Gone>) -> io::Result<()> {
+    let goodbye = Goodbye { handed_over: gone.is_some_and(|gone| gone.handed_over) };
+    let mut out = Vec::new();
+    frame::push_value(&mut out, Kind::Goodbye, &goodbye).map_err(io::Error::other)?;
+    frame::flush(&mut &*stream, &mut out)
+}
+
+fn idle_is_end<T>(error: io::Error) -> io::Result<Option<T>> {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Ok(None),
+        _ => Err(error),
+    }
+}
+
+/// What has come of the body of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Open,
+    Ended,
+    Broken,
+}
+
+/// The body and the items of one request on their way.
+struct Wire<'a, 'b> {
+    reader: &'a mut BufReader<Patient<'b>>,
+    stream: &'a UnixStream,
+    body: Body,
+    items: Vec<Item>,
+    items_bytes: usize,
+    out: Vec<u8>,
+}
+
+impl Wire<'_, '_> {
+    fn send_items(&mut self) -> Result<()> {
+        if self.items.is_empty() {
+            return Ok(());
+        }
+        let items = std::mem::take(&mut self.items);
+        self.items_bytes = 0;
+        frame::push_value(&mut self.out, Kind::Items, &items)?;
+        if self.out.len() < GATHER_BYTES {
+            return Ok(());
+        }
+        frame::flush(&mut &*self.stream, &mut self.out).map_err(|e| {
+            self.body = Body::Broken;
+            Error::io("send an answer", e)
+        })
+    }
+}
+
+impl Exchange for Wire<'_, '_> {
+    fn piece(&mut self) -> Result<Option<Vec<u8>>> {
+        while self.body == Body::Open {
+            match self.reader.next_frame(FRAME_TIME_MAX) {
+                Ok(Some((Kind::Body, piece))) if piece.is_empty() => {}
+                Ok(Some((Kind::Body, piece))) => return Ok(Some(piece)),
+                Ok(Some((Kind::End, _))) => self.body = Body::Ended,
+                _ => self.body = Body::Broken,
+            }
+        }
+        match self.body {
+            Body::Broken => Err(Error::new(ErrorKind::Io, "the body broke off; nothing of it is kept")),
+            _ => Ok(None),
+        }
+    }
+
+    fn item(&mut self, item: Item) -> Result<()> {
+        self.items_bytes += weight(&item);
+        self.items.push(item);
+        if self.items_bytes < GATHER_BYTES { Ok(()) } else { self.send_items() }
+    }
+}
+
+/// About how many bytes an item takes on its way; at most what leaves room for one more in a frame.
+fn weight(item: &Item) -> usize {
+    let bytes = match item {
+        Item::Entry(entry) => entry.path.len(),
+        Item::Duplicate(found) => found.paths.iter().map(|path| path.len() + 3).sum(),
+        Item::Metadata(key, json) => key.len() + json.len(),
+    };
+    debug_assert!(bytes < FRAME_BYTES_MAX - GATHER_BYTES, "every item fits behind others");
+    bytes + 64
+}
+
+/// A stream whose reads have to be over at a time.
+struct Patient<'a> {
+    stream: &'a UnixStream,
+    until: Instant,
+}
+
+impl<'a> Patient<'a> {
+    fn new(stream: &'a UnixStream) -> io::Result<Self> {
+        // Looked at so often, the deadline is kept well enough, and costs no system call for each frame.
+        stream.set_read_timeout(Some(FRAME_TIME_MAX / 6))?;
+        Ok(Self { stream, until: Instant::now() })
+    }
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.stream.read(into);
+            let now = Instant::now();
+            match read {
+                Ok(0) => return Ok(0),
+                _ if now >= self.until => return Err(io::ErrorKind::TimedOut.into()),
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Ok(got) => {
+                    // A frame that has begun may not be as slow as one that has not.
+                    self.until = self.until.min(now + FRAME_TIME_MAX);
+                    return Ok(got);
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+/// Reading the next frame within a time.
+trait ReadFrame {
+    fn next_frame(&mut self, patience: Duration) -> io::Result<Option<(Kind, Vec<u8>)>>;
+}
+
+impl ReadFrame for BufReader<Patient<'_>> {
+    fn next_frame(&mut self, patience: Duration) -> io::Result<Option<(Kind, Vec<u8>)>> {
+        self.get_mut().until = Instant::now() + patience;
+        frame::read(self)
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map(drop)
+        .map_err(|e| Error::io(format!("start the thread '{name}'"), e))
+}
