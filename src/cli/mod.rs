@@ -4,6 +4,7 @@
 //! alone are the terminal and the exit codes.
 
 mod exit;
+mod files;
 mod mount;
 mod output;
 mod store;
@@ -40,6 +41,8 @@ enum Command {
     #[command(visible_alias = "unmount")]
     Umount(mount::Umount),
     Fsck(store::Fsck),
+    #[command(flatten)]
+    Files(files::FileCommand),
     /// Print the version
     Version,
 }
@@ -69,6 +72,7 @@ impl Cli {
                 output::line(format_args!("nexus {} (store format {})", env!("CARGO_PKG_VERSION"), nexus::meta::FORMAT))
             }
             Command::Fsck(fsck) => return fsck.run(),
+            Command::Files(files) => return files.run(),
         };
         match done {
             Ok(()) => Exit::OK,

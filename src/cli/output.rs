@@ -17,6 +17,20 @@ pub(crate) fn line(text: impl Display) -> Result<()> {
     }
 }
 
+/// Bytes of the result as they are.
+pub(crate) fn raw(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("writing to standard output", e)),
+        _ => Ok(()),
+    }
+}
+
+/// The result as JSON, for programs and legible.
+pub(crate) fn json(value: &serde_json::Value) -> Result<()> {
+    line(format_args!("{value:#}"))
+}
+
 /// Something the user should know while or although it works.
 pub(crate) fn note(text: impl Display) {
     complain(format_args!("nexus: {text}"));

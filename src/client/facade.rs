@@ -190,6 +190,14 @@ impl Nexus {
         self.send(path, WriteMode::New, &mut Luggage::bytes(body.as_ref()))
     }
 
+    /// As [`Nexus::write_new`], with a body of any size that is read from `body`.
+    ///
+    /// # Errors
+    /// As there; what reading fails with. Nothing has changed then.
+    pub fn write_new_from(&self, path: impl AsRef<[u8]>, body: &mut dyn Read) -> Result<()> {
+        self.send(path, WriteMode::New, &mut Luggage::stream(body))
+    }
+
     /// Adds to the end of a file, wherever that is by then; makes the file if it is not there. Up to half a MiB stays in one
     /// piece among others who append.
     ///
