@@ -24,7 +24,12 @@ enum Body<'a> {
     },
     Stream {
         reader: &'a mut dyn Read,
-        begun: bool,
+        /// What was read so far, as long as that is little: it can be sent again.
+        kept: Option<Vec<u8>>,
+        /// How much of that was given out.
+        at: usize,
+        /// Nothing more comes: a terminal would ask for a second end.
+        over: bool,
     },
 }
 
@@ -34,7 +39,7 @@ impl<'a> Luggage<'a> {
     }
 
     pub(super) fn stream(reader: &'a mut dyn Read) -> Self {
-        Self { body: Body::Stream { reader, begun: false }, items: Vec::new() }
+        Self { body: Body::Stream { reader, kept: Some(Vec::new()), at: 0, over: false }, items: Vec::new() }
     }
 }
 
@@ -48,13 +53,26 @@ impl Exchange for Luggage<'_> {
                 *at += piece.len();
                 piece
             }
-            Body::Stream { reader, begun } => {
-                *begun = true;
+            Body::Stream { kept: Some(kept), at, .. } if *at < kept.len() => {
+                let piece = kept[*at..].to_vec();
+                *at = kept.len();
+                piece
+            }
+            Body::Stream { over: true, .. } => Vec::new(),
+            Body::Stream { reader, kept, at, over } => {
                 let mut piece = Vec::new();
                 reader
                     .take(room as u64)
                     .read_to_end(&mut piece)
                     .map_err(|e| Error::io("read what is to be written", e))?;
+                *over = piece.len() < room;
+                if kept.as_ref().is_some_and(|kept| kept.len() + piece.len() > room) {
+                    *kept = None;
+                }
+                if let Some(kept) = kept {
+                    kept.extend_from_slice(&piece);
+                    *at = kept.len();
+                }
                 piece
             }
         };
@@ -76,7 +94,35 @@ impl Replay for Luggage<'_> {
                 *at = 0;
                 true
             }
-            Body::Stream { begun, .. } => !*begun,
+            Body::Stream { kept, at, .. } => {
+                *at = 0;
+                kept.is_some()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(luggage: &mut Luggage<'_>) -> Vec<u8> {
+        std::iter::from_fn(|| luggage.piece().unwrap()).flatten().collect()
+    }
+
+    #[test]
+    fn a_short_stream_can_be_sent_again_and_a_long_one_cannot() {
+        let room = PIECE_BYTES_MAX as usize;
+        for (length, again) in [(0, true), (5, true), (room, true), (room + 1, false), (3 * room, false)] {
+            let whole = vec![7; length];
+            let mut source = &whole[..];
+            let mut luggage = Luggage::stream(&mut source);
+            assert!(luggage.rewind(), "nothing was read yet");
+            assert!(drain(&mut luggage) == whole);
+            assert_eq!(luggage.rewind(), again, "{length} bytes");
+            assert!(!again || drain(&mut luggage) == whole);
+            let mut luggage = Luggage::bytes(&whole);
+            assert!(drain(&mut luggage) == whole && luggage.rewind() && drain(&mut luggage) == whole);
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -44,6 +45,9 @@ pub(super) struct Gone {
     /// A daemon asked for the store, and is to have it next.
     pub(super) handed_over: bool,
 }
+
+/// How long requests that were begun may take when the owner ends.
+const BODIES_MAX: Duration = Duration::from_secs(10);
 
 /// Stores that this process has: it cannot lock one twice.
 static OWNED: Mutex<Vec<(PathBuf, Weak<Owner>)>> = Mutex::new(Vec::new());
@@ -192,14 +196,27 @@ impl Inner {
         started.is_ok()
     }
 
-    pub(super) fn end(&self, handed_over: bool) -> Result<()> {
+    /// Lets nobody in any more, and waits for those who are inside; not for ever for those who send a long body slowly.
+    fn close_gate(&self, gone: Gone) {
+        if let Some(mut gate) = self.gate.try_write_for(BODIES_MAX) {
+            *gate = Some(gone);
+            return;
+        }
+        log::warn!("requests that take longer than {} s are broken off", BODIES_MAX.as_secs());
+        if let Some(server) = &*self.server.lock() {
+            server.cut();
+        }
+        *self.gate.write() = Some(gone);
+    }
+
+    fn end(&self, handed_over: bool) -> Result<()> {
         let _ending = self.ending.lock();
         if self.gone().is_some() {
             return Ok(());
         }
         // What takes long comes first, while others can still work.
         let settled = if self.closes_store { self.vfs.settle() } else { Ok(()) };
-        *self.gate.write() = Some(Gone { handed_over });
+        self.close_gate(Gone { handed_over });
         if let Some(server) = self.server.lock().take() {
             server.stop();
         }

@@ -15,6 +15,7 @@ mod crash;
 mod faults;
 mod fsck;
 mod harness;
+mod library;
 mod model;
 mod posix;
 mod programs;

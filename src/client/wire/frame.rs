@@ -217,3 +217,106 @@ pub(super) fn flush(to: &mut impl Write, out: &mut Vec<u8>) -> io::Result<()> {
     out.clear();
     written
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::client::request::{Item, Path, Reply, Request, WriteMode};
+    use crate::model::VPath;
+
+    fn path(text: &str) -> Path {
+        Path(VPath::parse(text.as_bytes()).unwrap())
+    }
+
+    /// Requests with the bytes they have in version 1. A change here is a new version of the protocol.
+    fn golden() -> Vec<(Request, &'static [u8])> {
+        vec![
+            (Request::Exists { path: path("/a") }, &[0, 2, b'/', b'a']),
+            (Request::Read { path: path("/"), offset: 300, length: 1, node: Some(7) }, &[3, 1, b'/', 0xac, 2, 1, 1, 7]),
+            (Request::Write { path: path("/a"), mode: WriteMode::Append }, &[7, 2, b'/', b'a', 2]),
+            (Request::MakeDirectory { path: path("/a"), parents: true }, &[11, 2, b'/', b'a', 1]),
+            (Request::Sync, &[17]),
+            (Request::HandOver, &[19]),
+            (Request::Stop { lazy: true }, &[23, 1]),
+        ]
+    }
+
+    #[test]
+    fn requests_keep_their_bytes() {
+        for (request, bytes) in golden() {
+            let mut out = Vec::new();
+            push_value(&mut out, Kind::Request, &request).unwrap();
+            assert_eq!(&out[HEAD_BYTES..], bytes, "{request:?}");
+            let (kind, content) = read(&mut &out[..]).unwrap().unwrap();
+            assert_eq!(kind, Kind::Request);
+            assert_eq!(decode::<Request>(&content).unwrap(), request);
+        }
+        assert_eq!(greeting(&7u32).unwrap(), b"nexus\0\x01\0\x07");
+    }
+
+    #[test]
+    fn another_version_is_told_from_garbage() {
+        let theirs = [&MAGIC[..], &9u16.to_le_bytes(), b"whatever"].concat();
+        assert_eq!(check_greeting(&theirs).unwrap_err().kind(), ErrorKind::Incompatible);
+        assert_eq!(check_greeting(b"GET / HTTP/1.1").unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(check_greeting(&greeting(&()).unwrap()).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_path_is_checked_where_it_arrives() {
+        for bad in [&b"relative"[..], b"/a/../b", b"/a\0"] {
+            let mut content = vec![0, u8::try_from(bad.len()).unwrap()];
+            content.extend_from_slice(bad);
+            assert!(decode::<Request>(&content).is_err());
+        }
+    }
+
+    #[test]
+    fn a_frame_beyond_the_limit_is_refused_before_it_is_read() {
+        let mut head = vec![Kind::Body as u8];
+        head.extend_from_slice(&u32::try_from(FRAME_BYTES_MAX + 1).unwrap().to_le_bytes());
+        assert_eq!(read(&mut &head[..]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read(&mut &[99u8, 0, 0, 0, 0][..]).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read(&mut &[4u8, 9, 0, 0, 0, 1][..]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert!(read(&mut &b""[..]).unwrap().is_none());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn bytes_of_any_kind_are_a_frame_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let mut from = &bytes[..];
+            while let Ok(Some((_, content))) = read(&mut from) {
+                prop_assert!(content.len() <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn content_of_any_kind_is_a_value_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            if let Ok(request) = decode::<Request>(&bytes) {
+                // What was understood means the same when it is said again.
+                let again = postcard::to_stdvec(&request).unwrap();
+                prop_assert_eq!(decode::<Request>(&again).unwrap(), request);
+            }
+            drop(decode::<Identity>(&bytes));
+            drop(decode::<Reply>(&bytes));
+            drop(decode::<Vec<Item>>(&bytes));
+            drop(decode::<Failure>(&bytes));
+        }
+
+        #[test]
+        fn a_request_that_was_damaged_is_a_value_or_an_error(
+            which in 0..7usize, at in 0..16usize, byte in any::<u8>(), cut in 0..16usize,
+        ) {
+            let mut bytes = golden()[which].1.to_vec();
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+            bytes.truncate(cut.max(1));
+            drop(decode::<Request>(&bytes));
+        }
+    }
+}

@@ -6,10 +6,9 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::frame::{self, FRAME_BYTES_MAX, Goodbye, Identity, Kind};
 use super::socket::{Listening, admit};
@@ -27,6 +26,8 @@ pub(in crate::client) const CONNECTIONS_MAX: usize = 256;
 const FRAME_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a connection may be idle. Clients connect again by themselves.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(600);
+/// How long the last answers may take when the owner ends.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
 /// Encoded items gathered before they are sent.
 const GATHER_BYTES: usize = 64 * 1024;
 
@@ -39,8 +40,17 @@ pub(in crate::client) struct Server {
 
 #[derive(Debug, Default)]
 struct Connections {
-    open: Mutex<HashMap<u64, UnixStream>>,
-    next: AtomicU64,
+    open: Mutex<Open>,
+    /// Told when the last one has ended.
+    none_left: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    streams: HashMap<u64, UnixStream>,
+    next: u64,
+    /// No more are taken in.
+    over: bool,
 }
 
 impl Server {
@@ -61,16 +71,35 @@ impl Server {
 
     /// How many are connected.
     pub(in crate::client) fn clients(&self) -> u32 {
-        u32::try_from(self.connections.open.lock().len()).unwrap_or(u32::MAX)
+        u32::try_from(self.connections.open.lock().streams.len()).unwrap_or(u32::MAX)
     }
 
-    /// Accepts nobody any more, and wakes all connections: the owner has closed its gate, so each ends with a goodbye.
+    /// Breaks all connections off: for those that keep the owner from ending.
+    pub(in crate::client) fn cut(&self) {
+        for stream in self.connections.open.lock().streams.values() {
+            if let Err(e) = stream.shutdown(Shutdown::Both) {
+                log::debug!("breaking a connection off: {e}");
+            }
+        }
+    }
+
+    /// Accepts nobody any more, and waits until all connections have ended: the owner has closed its gate, so each ends
+    /// with its last answer or a goodbye. Without that a client could not tell what was done.
     pub(in crate::client) fn stop(&self) {
         self.listening.end();
-        for stream in self.connections.open.lock().values() {
+        let mut open = self.connections.open.lock();
+        open.over = true;
+        for stream in open.streams.values() {
             // What has arrived already is still read.
             if let Err(e) = stream.shutdown(Shutdown::Read) {
                 log::debug!("ending a connection: {e}");
+            }
+        }
+        let patience = Instant::now() + FAREWELL_MAX;
+        while !open.streams.is_empty() {
+            if self.connections.none_left.wait_until(&mut open, patience).timed_out() {
+                log::warn!("{} clients do not take their answers", open.streams.len());
+                return;
             }
         }
     }
@@ -107,10 +136,13 @@ fn begin(stream: UnixStream, owner: &Arc<Inner>, connections: &Arc<Connections>)
             return Err(e);
         }
     };
-    let id = connections.next.fetch_add(1, Ordering::Relaxed);
-    {
+    let id = {
         let mut open = connections.open.lock();
-        if open.len() >= CONNECTIONS_MAX {
+        if open.over {
+            // Closed without a word: the client looks for the next owner.
+            return Ok(());
+        }
+        if open.streams.len() >= CONNECTIONS_MAX {
             drop(open);
             refuse(
                 &stream,
@@ -118,19 +150,34 @@ fn begin(stream: UnixStream, owner: &Arc<Inner>, connections: &Arc<Connections>)
             );
             return Ok(());
         }
-        open.insert(id, stream.try_clone().map_err(failed)?);
-    }
-    let (owner, kept) = (Arc::clone(owner), Arc::clone(connections));
-    let started = spawn("nexus-client", move || {
+        let id = open.next;
+        open.next += 1;
+        open.streams.insert(id, stream.try_clone().map_err(failed)?);
+        id
+    };
+    let (owner, place) = (Arc::clone(owner), Occupied { connections: Arc::clone(connections), id });
+    spawn("nexus-client", move || {
+        let _place = place;
         if let Err(e) = converse(&owner, &stream, &caller) {
             log::debug!("a connection broke: {e}");
         }
-        kept.open.lock().remove(&id);
-    });
-    if started.is_err() {
-        connections.open.lock().remove(&id);
+    })
+}
+
+/// One of the connections that may be open at a time; given back whatever happens to its thread.
+struct Occupied {
+    connections: Arc<Connections>,
+    id: u64,
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.lock();
+        open.streams.remove(&self.id);
+        if open.streams.is_empty() {
+            self.connections.none_left.notify_all();
+        }
     }
-    started
 }
 
 /// Answers the greeting with an error.

@@ -532,7 +532,11 @@ fn errno(error: Error) -> Errno {
         ErrorKind::BadHandle => Errno::BADF,
         ErrorKind::NoSuchAddress => Errno::NXIO,
         ErrorKind::InUse => Errno::BUSY,
-        ErrorKind::Damaged | ErrorKind::Configuration | ErrorKind::Incompatible | ErrorKind::Io => {
+        ErrorKind::Damaged
+        | ErrorKind::Configuration
+        | ErrorKind::Incompatible
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::Io => {
             say(&format!("library: {error}"));
             Errno::IO
         }
