@@ -9,7 +9,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `facade`, `metadata` | the operations as a program calls them |
+//! | `facade`, `bodies`, `tree`, `metadata` | the operations as a program calls them |
 //! | `types` | what they tell |
 //! | `request` | every operation as a value, and its answer |
 //! | `serve` | carrying a request out |
@@ -20,6 +20,7 @@
 //! | `wire` | the socket |
 
 mod ask;
+mod bodies;
 mod exchange;
 mod facade;
 mod metadata;
@@ -28,6 +29,7 @@ mod request;
 mod route;
 mod serve;
 mod steward;
+mod tree;
 mod types;
 mod wire;
 

@@ -10,9 +10,10 @@
 //! | `frame` | frames, the greeting, errors on their way |
 //! | `socket` | the socket itself: its place, who may connect |
 //! | `link` | the client's end of a connection |
-//! | `server` | the owner's end of all connections |
+//! | `server`, `incoming` | the owner's end of all connections |
 
 mod frame;
+mod incoming;
 mod link;
 mod server;
 mod socket;

@@ -1,7 +1,7 @@
 //! The owner's end of all connections: a thread that accepts, and one for each connection.
 
 use std::collections::HashMap;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -10,26 +10,22 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::frame::{self, FRAME_BYTES_MAX, Goodbye, Identity, Kind};
+use super::frame::{self, Goodbye, Identity, Kind};
+use super::incoming::{Body, FRAME_TIME_MAX, GATHER_BYTES, Patient, ReadFrame, Wire};
 use super::socket::{Listening, admit};
 use crate::advice;
 use crate::client::owner::{Gone, Inner};
-use crate::client::request::{Failure, Item, Request};
-use crate::client::serve::Exchange;
+use crate::client::request::{Failure, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Caller;
 use crate::view::View;
 
 /// The most connections at a time. Whoever comes later tries again, and says so when that goes on for long.
 pub(in crate::client) const CONNECTIONS_MAX: usize = 256;
-/// How long a frame may take that has begun, and an answer until it is taken.
-const FRAME_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a connection may be idle. Clients connect again by themselves.
 const IDLE_TIME_MAX: Duration = Duration::from_secs(600);
 /// How long the last answers may take when the owner ends.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
-/// Encoded items gathered before they are sent.
-const GATHER_BYTES: usize = 64 * 1024;
 
 /// The socket of a store and its connections.
 #[derive(Debug)]
@@ -236,7 +232,7 @@ fn answer(
     stream: &UnixStream,
 ) -> io::Result<bool> {
     let body = if request.has_body() { Body::Open } else { Body::Ended };
-    let mut exchange = Wire { reader, stream, body, items: Vec::new(), items_bytes: 0, out: Vec::new() };
+    let mut exchange = Wire::new(reader, stream, body);
     let answered = match owner.answer(view, caller, request, &mut exchange) {
         Err(gone) => return say_goodbye(stream, Some(gone)).map(|()| false),
         Ok(answered) => answered.and_then(|reply| exchange.send_items().map(|()| reply)),
@@ -265,122 +261,6 @@ fn idle_is_end<T>(error: io::Error) -> io::Result<Option<T>> {
     match error.kind() {
         io::ErrorKind::TimedOut => Ok(None),
         _ => Err(error),
-    }
-}
-
-/// What has come of the body of a request.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Body {
-    Open,
-    Ended,
-    Broken,
-}
-
-/// The body and the items of one request on their way.
-struct Wire<'a, 'b> {
-    reader: &'a mut BufReader<Patient<'b>>,
-    stream: &'a UnixStream,
-    body: Body,
-    items: Vec<Item>,
-    items_bytes: usize,
-    out: Vec<u8>,
-}
-
-impl Wire<'_, '_> {
-    fn send_items(&mut self) -> Result<()> {
-        if self.items.is_empty() {
-            return Ok(());
-        }
-        let items = std::mem::take(&mut self.items);
-        self.items_bytes = 0;
-        frame::push_value(&mut self.out, Kind::Items, &items)?;
-        if self.out.len() < GATHER_BYTES {
-            return Ok(());
-        }
-        frame::flush(&mut &*self.stream, &mut self.out).map_err(|e| {
-            self.body = Body::Broken;
-            Error::io("send an answer", e)
-        })
-    }
-}
-
-impl Exchange for Wire<'_, '_> {
-    fn piece(&mut self) -> Result<Option<Vec<u8>>> {
-        while self.body == Body::Open {
-            match self.reader.next_frame(FRAME_TIME_MAX) {
-                Ok(Some((Kind::Body, piece))) if piece.is_empty() => {}
-                Ok(Some((Kind::Body, piece))) => return Ok(Some(piece)),
-                Ok(Some((Kind::End, _))) => self.body = Body::Ended,
-                _ => self.body = Body::Broken,
-            }
-        }
-        match self.body {
-            Body::Broken => Err(Error::new(ErrorKind::Io, "the body broke off; nothing of it is kept")),
-            _ => Ok(None),
-        }
-    }
-
-    fn item(&mut self, item: Item) -> Result<()> {
-        self.items_bytes += weight(&item);
-        self.items.push(item);
-        if self.items_bytes < GATHER_BYTES { Ok(()) } else { self.send_items() }
-    }
-}
-
-/// About how many bytes an item takes on its way; at most what leaves room for one more in a frame.
-fn weight(item: &Item) -> usize {
-    let bytes = match item {
-        Item::Entry(entry) => entry.path.len(),
-        Item::Duplicate(found) => found.paths.iter().map(|path| path.len() + 3).sum(),
-        Item::Metadata(key, json) => key.len() + json.len(),
-    };
-    debug_assert!(bytes < FRAME_BYTES_MAX - GATHER_BYTES, "every item fits behind others");
-    bytes + 64
-}
-
-/// A stream whose reads have to be over at a time.
-struct Patient<'a> {
-    stream: &'a UnixStream,
-    until: Instant,
-}
-
-impl<'a> Patient<'a> {
-    fn new(stream: &'a UnixStream) -> io::Result<Self> {
-        // Looked at so often, the deadline is kept well enough, and costs no system call for each frame.
-        stream.set_read_timeout(Some(FRAME_TIME_MAX / 6))?;
-        Ok(Self { stream, until: Instant::now() })
-    }
-}
-
-impl Read for Patient<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.stream.read(into);
-            let now = Instant::now();
-            match read {
-                Ok(0) => return Ok(0),
-                _ if now >= self.until => return Err(io::ErrorKind::TimedOut.into()),
-                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                Ok(got) => {
-                    // A frame that has begun may not be as slow as one that has not.
-                    self.until = self.until.min(now + FRAME_TIME_MAX);
-                    return Ok(got);
-                }
-                Err(e) => return Err(e),
-            }
-        }
-    }
-}
-
-/// Reading the next frame within a time.
-trait ReadFrame {
-    fn next_frame(&mut self, patience: Duration) -> io::Result<Option<(Kind, Vec<u8>)>>;
-}
-
-impl ReadFrame for BufReader<Patient<'_>> {
-    fn next_frame(&mut self, patience: Duration) -> io::Result<Option<(Kind, Vec<u8>)>> {
-        self.get_mut().until = Instant::now() + patience;
-        frame::read(self)
     }
 }
 

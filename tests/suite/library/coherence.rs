@@ -7,7 +7,7 @@ use super::{Place, connect, random};
 use crate::harness::{nexus, run};
 
 /// Steps of one run.
-const STEPS: u64 = 3_000;
+const STEPS: u64 = 10_000;
 
 #[test]
 fn programs_threads_and_commands_see_one_store() {
