@@ -23,6 +23,7 @@
 //! | [`cas`] | bodies and drafts as files | `meta` (types), `model` |
 //! | [`vfs`] | the filesystem: one operation, one transaction | `meta`, `cas`, `model` |
 //! | [`view`] | the filesystem as one identity sees it | `vfs`, `model` |
+//! | [`transfer`] | export and import | `view`, `vfs`, `model` |
 //! | [`fuse`] | the kernel's protocol; the only user of fuser and errno numbers | `view`, `vfs` (types), `model` |
 //! | [`config`] | where settings come from; the only user of serde_yaml | `model` |
 //! | [`client`] | the library: connections to a store, in this process or over its socket | `view`, `vfs`, `config`, `model` |
@@ -39,6 +40,7 @@ pub mod error;
 pub mod fuse;
 pub mod meta;
 pub mod model;
+pub mod transfer;
 pub mod vfs;
 pub mod view;
 

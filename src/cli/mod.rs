@@ -8,6 +8,8 @@ mod files;
 mod mount;
 mod output;
 mod store;
+mod transfer;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -43,6 +45,9 @@ enum Command {
     Fsck(store::Fsck),
     #[command(flatten)]
     Files(files::FileCommand),
+    Verify(verify::Verify),
+    Export(transfer::Export),
+    Import(transfer::Import),
     /// Print the version
     Version,
 }
@@ -68,11 +73,19 @@ impl Cli {
             Command::Init(init) => init.run(),
             Command::Mount(mount) => mount.run(),
             Command::Umount(umount) => umount.run(),
+            Command::Export(export) => export.run(),
+            Command::Import(import) => import.run(),
             Command::Version => {
                 output::line(format_args!("nexus {} (store format {})", env!("CARGO_PKG_VERSION"), nexus::meta::FORMAT))
             }
             Command::Fsck(fsck) => return fsck.run(),
             Command::Files(files) => return files.run(),
+            Command::Verify(verify) => {
+                return verify.run().unwrap_or_else(|error| {
+                    output::error(&error);
+                    Exit::of(error.kind())
+                });
+            }
         };
         match done {
             Ok(()) => Exit::OK,

@@ -13,9 +13,12 @@
 //! In this order, each held for microseconds except the first: a file's state (`live::Live`, held during its own input
 //! and output), the core (all rows), the table of live files. Nothing takes an earlier one while it holds a later one.
 
+mod arrivals;
 mod attrs;
 mod body;
+mod bulk;
 mod check;
+mod damage;
 mod directories;
 mod entries;
 mod gc;
@@ -25,17 +28,27 @@ mod lock;
 mod open;
 mod recover;
 mod repair;
+mod reserved;
 mod resolve;
 mod seal;
 mod share;
+mod snapshot;
 mod space;
 mod store;
 mod sync;
 mod types;
+mod upkeep;
+mod verify;
 mod whole;
 mod xattrs;
 
+pub use arrivals::Arrivals;
+pub use bulk::{Bulk, BulkBody, BulkFile, BulkNew, Found};
 pub use check::CheckReport;
+pub use damage::{DamagedBody, Fault};
+pub use snapshot::{Draft, Listed, Snapshot, hash};
 pub use store::{StoreOptions, Vfs};
 pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};
+pub use upkeep::Pace;
+pub use verify::{VerifyEvent, VerifyReport};
 pub use whole::{Pieces, Taken};

@@ -12,6 +12,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("cas", &["meta", "model", "error"]),
     ("vfs", &["meta", "cas", "model", "error"]),
     ("view", &["vfs", "model", "error"]),
+    ("transfer", &["view", "vfs", "model", "error"]),
     ("fuse", &["view", "vfs", "model", "error", "advice"]),
     ("config", &["model", "error", "advice"]),
     ("client", &["config", "view", "vfs", "model", "error", "advice"]),
@@ -26,6 +27,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("serde_yaml", &["src/config/"]),
     ("postcard", &["src/client/wire/"]),
     ("clap", &["src/cli/"]),
+    ("indicatif", &["src/cli/"]),
+    ("mime_guess", &["src/transfer/"]),
+    ("base64", &["src/transfer/"]),
 ];
 
 #[test]
