@@ -33,7 +33,7 @@ Where DATA_DIR is not given, it comes from NEXUS_DATA_DIR, from the first config
 ~/.config/nexus/config.yaml, ~/.nexus/config.yaml, /etc/nexus/config.yaml), or is ./nexus-data. NEXUS_LOG sets what is \
 logged: error, warn (the default), info, debug or trace.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 exists already, 6 no space, 7 damaged, 8 in use, \
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 exists or conflicts, 6 no space, 7 damaged, 8 in use, \
 9 wrong configuration. fsck has those of fsck(8).";
 
 #[derive(Debug, Subcommand)]

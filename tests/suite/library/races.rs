@@ -1,50 +1,51 @@
 //! Many processes that want the same thing: exactly one gets it.
 
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use super::Place;
-use crate::harness::{Mounted, nexus};
+use crate::harness::{Mounted, nexus, shell};
 
 const PROCESSES: usize = 64;
 
-/// Starts all of the commands and waits for all; exactly one succeeds, the others exit with `code`.
-fn one_wins(commands: Vec<Command>, code: i32) -> usize {
-    let children: Vec<_> = commands
-        .into_iter()
-        .map(|mut command| command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+/// Starts `nexus` with each of the lines of words at once, and waits for all; exactly one succeeds, the others exit with
+/// `code`. A shell starts them: between fork and exec, a child of this process holds what other tests have open on their
+/// mounts.
+fn one_wins(data_dir: &Path, lines: impl Iterator<Item = String>, code: i32) -> usize {
+    let outcomes = tempfile::tempdir().unwrap();
+    let nexus = nexus().get_program().to_str().unwrap().to_owned();
+    let starts: String = lines
+        .enumerate()
+        .map(|(index, words)| {
+            format!("( set +e; {nexus} {words} < /dev/null > {index}.out 2>&1; echo $? > {index}.code ) &\n")
+        })
         .collect();
+    shell(outcomes.path(), &format!("export NEXUS_DATA_DIR={}\n{starts}wait", data_dir.display()));
+    let told = |name: String| std::fs::read_to_string(outcomes.path().join(name)).unwrap();
     let mut winners = Vec::new();
-    for (index, child) in children.into_iter().enumerate() {
-        let output = child.wait_with_output().unwrap();
-        match output.status.code() {
-            Some(0) => winners.push(index),
-            other => assert_eq!(other, Some(code), "{}", String::from_utf8_lossy(&output.stderr)),
+    for index in 0..PROCESSES {
+        match told(format!("{index}.code")).trim().parse() {
+            Ok(0) => winners.push(index),
+            other => assert_eq!(other, Ok(code), "{}", told(format!("{index}.out"))),
         }
     }
     assert_eq!(winners.len(), 1, "{winners:?}");
     winners[0]
 }
 
-fn race(data_dir: &std::path::Path) {
-    let command = |words: &[&str]| {
-        let mut command = nexus();
-        command.args(words).arg("--data-dir").arg(data_dir);
-        command
-    };
-    one_wins((0..PROCESSES).map(|_| command(&["mkdir", "/made"])).collect(), 5);
-    one_wins((0..PROCESSES).map(|_| command(&["write", "--new", "/lock"])).collect(), 5);
+fn race(data_dir: &Path) {
+    let all = || 0..PROCESSES;
+    one_wins(data_dir, all().map(|_| "mkdir /made".into()), 5);
+    one_wins(data_dir, all().map(|_| "write --new /lock".into()), 5);
     let nx = super::connect(data_dir);
-    for index in 0..PROCESSES {
+    for index in all() {
         nx.write(format!("/own/{index}"), index.to_string()).unwrap();
     }
     nx.write("/single", "").unwrap();
-    let moves = |index: usize| command(&["mv", "--no-clobber", &format!("/own/{index}"), "/won"]);
-    let winner = one_wins((0..PROCESSES).map(moves).collect(), 5);
+    let winner = one_wins(data_dir, all().map(|index| format!("mv --no-clobber /own/{index} /won")), 5);
     assert_eq!(nx.read("/won").unwrap(), winner.to_string().into_bytes());
     assert_eq!(nx.list("/own", false).unwrap().len(), PROCESSES - 1);
     // One file, many who want to have it under a name of their own.
-    let takes = |index: usize| command(&["mv", "/single", &format!("/mine/{index}")]);
-    one_wins((0..PROCESSES).map(takes).collect(), 3);
+    one_wins(data_dir, all().map(|index| format!("mv /single /mine/{index}")), 3);
     assert_eq!(nx.list("/mine", false).unwrap().len(), 1);
     nx.close().unwrap();
 }
