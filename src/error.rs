@@ -6,11 +6,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The result of everything in nexus that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What kind of failure it was: few words, each of which a caller may want to act on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ErrorKind {
     /// No such file, directory or node.
     NotFound,
@@ -60,6 +62,8 @@ pub enum ErrorKind {
     Configuration,
     /// The store was written by another version of nexus than can be read here.
     Incompatible,
+    /// The process that served the store ended before it answered: the change may have been made or not.
+    OutcomeUnknown,
     /// The operating system or the database failed in a way nobody foresaw.
     Io,
 }
@@ -93,6 +97,7 @@ impl ErrorKind {
             Self::InUse => "in use",
             Self::Configuration => "bad configuration",
             Self::Incompatible => "incompatible store",
+            Self::OutcomeUnknown => "outcome unknown",
             Self::Io => "input/output error",
         }
     }

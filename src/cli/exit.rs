@@ -45,6 +45,7 @@ impl Exit {
             | ErrorKind::BadHandle
             | ErrorKind::NoSuchAddress
             | ErrorKind::Incompatible
+            | ErrorKind::OutcomeUnknown
             | ErrorKind::Io => 1,
         })
     }

@@ -4,6 +4,7 @@
 //! alone are the terminal and the exit codes.
 
 mod exit;
+mod files;
 mod meta;
 mod mount;
 mod output;
@@ -35,7 +36,7 @@ Where DATA_DIR is not given, it comes from NEXUS_DATA_DIR, from the first config
 ~/.config/nexus/config.yaml, ~/.nexus/config.yaml, /etc/nexus/config.yaml), or is ./nexus-data. NEXUS_LOG sets what is \
 logged: error, warn (the default), info, debug or trace.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 exists already, 6 no space, 7 damaged, 8 in use, \
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 denied, 5 exists or conflicts, 6 no space, 7 damaged, 8 in use, \
 9 wrong configuration. fsck has those of fsck(8).";
 
 #[derive(Debug, Subcommand)]
@@ -48,6 +49,8 @@ enum Command {
     Meta(meta::Meta),
     Find(meta::Find),
     Work(work::Work),
+    #[command(flatten)]
+    Files(files::FileCommand),
     Verify(verify::Verify),
     Export(transfer::Export),
     Import(transfer::Import),
@@ -85,6 +88,7 @@ impl Cli {
                 output::line(format_args!("nexus {} (store format {})", env!("CARGO_PKG_VERSION"), nexus::meta::FORMAT))
             }
             Command::Fsck(fsck) => return fsck.run(),
+            Command::Files(files) => return files.run(),
             Command::Verify(verify) => {
                 return verify.run().unwrap_or_else(|error| {
                     output::error(&error);

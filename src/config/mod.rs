@@ -66,6 +66,18 @@ pub struct Config {
     pub transport: Transport,
 }
 
+impl Config {
+    /// The store in this directory, and nothing from the environment or a file: for programs that know what they want.
+    ///
+    /// # Errors
+    /// When the directory is relative and the working directory cannot be determined.
+    pub fn at(data_dir: impl AsRef<Path>) -> Result<Self> {
+        let data_dir = std::path::absolute(data_dir.as_ref())
+            .map_err(|e| Error::io(format!("find the data directory {:?}", data_dir.as_ref()), e))?;
+        Ok(Self { mode: Mode::Embedded, data_dir, data_dir_origin: Origin::Argument, transport: Transport::Auto })
+    }
+}
+
 /// What one source says: only the keys it names.
 #[derive(Debug, Default)]
 struct Layer {

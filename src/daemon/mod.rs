@@ -16,6 +16,7 @@ mod process;
 mod record;
 mod serve;
 mod signals;
+mod steward;
 mod unmount;
 mod users;
 

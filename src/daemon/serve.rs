@@ -8,13 +8,15 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use super::MountFlags;
-use super::mount_table::explain_in_use;
+use super::mount_table::{explain_in_use, mount_of};
 use super::preflight::{self, Plan};
 use super::process::Identity;
 use super::record::{self, Record};
 use super::signals::StopSignals;
+use super::steward::Daemon;
 use super::users;
 use crate::advice;
+use crate::client::{self, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuse::{Mount, MountOptions, Unmounter};
 use crate::model::{Principal, Timestamp};
@@ -23,6 +25,12 @@ use crate::view::View;
 
 /// How long those who still use a mount that was told to stop may go on.
 const USERS_GRACE: Duration = Duration::from_secs(10);
+
+/// How long a program may take to give the store up, or to close it.
+const HAND_OVER_MAX: Duration = Duration::from_secs(5);
+
+/// The pause between two attempts to open a store that is being given up.
+const HAND_OVER_PAUSE: Duration = Duration::from_millis(5);
 
 /// The fewest threads that answer by default: one that hashes or syncs must not make everybody wait.
 const THREADS_MIN: usize = 2;
@@ -40,8 +48,10 @@ pub(super) fn serve(plan: &Plan, ready: impl FnOnce() -> Result<()>) -> Result<(
     let signals = StopSignals::register()?;
     let vfs = open(plan)?;
     let record = Record { daemon: Identity::of_this_process()?, failure: None };
+    let socket = Owner::adopt(Arc::clone(&vfs), &plan.data_dir, Arc::new(Daemon::of(plan)));
     let served = mount_and_wait(plan, &vfs, &record, signals, ready);
-    let closed = vfs.close();
+    // Before the store is closed: whoever is connected is answered or told, and finds the next owner.
+    let closed = vfs.settle().and(socket.end()).and(vfs.close());
     if let (Err(_), Err(e)) = (&closed, &served) {
         // Only one can be returned, and what is not durable matters more.
         log::error!("{}", advice::sentence(e));
@@ -63,10 +73,24 @@ fn allow_open_files() {
     }
 }
 
+/// Opens the store. A program that has it through the library is asked to give it up, and becomes a client of this daemon.
 fn open(plan: &Plan) -> Result<Arc<Vfs>> {
     let options =
         StoreOptions { data_dir: plan.data_dir.clone(), read_only: plan.flags.read_only, clock: Timestamp::now };
-    Vfs::open_store(options).map_err(|e| match e.kind() {
+    let asked = Instant::now();
+    let opened = loop {
+        match Vfs::open_store(options.clone()) {
+            // Whoever has it may be closing it, or another program may have been faster.
+            Err(e) if e.kind() == ErrorKind::InUse && asked.elapsed() < HAND_OVER_MAX => {
+                if !client::hand_over(&plan.data_dir)? && mount_of(&plan.data_dir)?.is_some() {
+                    break Err(e);
+                }
+                std::thread::sleep(HAND_OVER_PAUSE);
+            }
+            opened => break opened,
+        }
+    };
+    opened.map_err(|e| match e.kind() {
         ErrorKind::NotFound => {
             preflight::no_store(&plan.data_dir, format!("mounting on {}", plan.mountpoint.display()))
         }

@@ -57,7 +57,11 @@ impl From<ErrorKind> for Errno {
             ErrorKind::Cycle => libc::ELOOP,
             ErrorKind::InUse => libc::EBUSY,
             // A program that reads and writes files can do nothing about these: the log tells whoever can.
-            ErrorKind::Damaged | ErrorKind::Configuration | ErrorKind::Incompatible | ErrorKind::Io => libc::EIO,
+            ErrorKind::Damaged
+            | ErrorKind::Configuration
+            | ErrorKind::Incompatible
+            | ErrorKind::OutcomeUnknown
+            | ErrorKind::Io => libc::EIO,
         })
     }
 }

@@ -46,6 +46,11 @@ impl Vfs {
     /// # Errors
     /// `BadHandle` for a handle that is not open for writing, `NoSpace`, `FileTooLarge`, what the disk reports.
     pub fn write(&self, handle: HandleId, offset: u64, data: &[u8]) -> Result<usize> {
+        self.write_where(handle, Some(offset), data)
+    }
+
+    /// Writes at an offset, or at the end as it is when the file is locked.
+    pub(super) fn write_where(&self, handle: HandleId, offset: Option<u64>, data: &[u8]) -> Result<usize> {
         let file = self.handles.file(handle)?;
         if !file.write {
             return Err(Error::new(ErrorKind::BadHandle, "write to a file open for reading"));
@@ -54,9 +59,13 @@ impl Vfs {
             return Ok(0);
         }
         self.check_writable()?;
-        let end = end_of(offset, data.len() as u64)?;
         self.space.take(data.len() as u64)?;
         let mut state = file.live.state.lock();
+        let offset = match offset {
+            Some(offset) => offset,
+            None => state.size()?,
+        };
+        let end = end_of(offset, data.len() as u64)?;
         if std::mem::take(&mut state.pages_stale) {
             self.stale_pages.lock().remove(&file.live.id);
         }

@@ -42,6 +42,7 @@ mod sync;
 mod types;
 mod upkeep;
 mod verify;
+mod whole;
 mod work;
 mod xattrs;
 
@@ -55,4 +56,5 @@ pub use store::{StoreOptions, Vfs};
 pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};
 pub use upkeep::Pace;
 pub use verify::{VerifyEvent, VerifyReport};
+pub use whole::{Pieces, Taken};
 pub use work::WorkChanges;

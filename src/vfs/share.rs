@@ -107,7 +107,7 @@ impl Vfs {
     }
 
     /// The blob that the row of a live file names with exactly the bytes of its content, if there is one.
-    fn sealed_body(&self, id: NodeId, state: &LiveState) -> Result<Option<SealedBody>> {
+    pub(super) fn sealed_body(&self, id: NodeId, state: &LiveState) -> Result<Option<SealedBody>> {
         match &state.content {
             Content::Sealed(body) => Ok(body.clone()),
             Content::Memory { saved: true, .. } => {

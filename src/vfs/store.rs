@@ -204,6 +204,10 @@ impl Vfs {
     pub fn init(data_dir: &Path, owner: Caller, clock: fn() -> Timestamp) -> Result<()> {
         let shown = data_dir.display();
         std::fs::create_dir_all(data_dir).map_err(|e| Error::io(format!("make directory {shown}"), e))?;
+        // Of several that begin at once one makes the store, and the others find it complete.
+        let directory = File::open(data_dir).map_err(|e| Error::io(format!("open {shown}"), e))?;
+        rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|e| Error::io(format!("lock {shown}"), e.into()))?;
         let database = data_dir.join("metadata.db");
         if database.exists() {
             return Err(Error::new(ErrorKind::Exists, format!("a store in {shown}")));
@@ -244,7 +248,7 @@ impl Vfs {
         meta.checkpoint_all()?;
         drop(meta);
         std::fs::rename(&building, &database)
-            .and_then(|()| File::open(data_dir)?.sync_all())
+            .and_then(|()| directory.sync_all())
             .map_err(|e| Error::io("put the database in place", e))
     }
 

@@ -110,7 +110,7 @@ impl View {
     }
 
     /// Refuses a name in a computed directory, and the root of a computed tree itself.
-    fn stored(&self, parent: NodeId, name: Name<'_>) -> Result<()> {
+    pub(super) fn stored(&self, parent: NodeId, name: Name<'_>) -> Result<()> {
         if parent.is_virtual() || (parent == NodeId::ROOT && self.trees.root(name).is_some()) {
             return Err(read_only());
         }

@@ -11,11 +11,13 @@
 //! | `files` | open files and directories |
 //! | `virtuals` | trees that are computed when they are looked at |
 //! | `work_tree` | one of them, `/.work`: the queue as directories |
+//! | `whole` | whole bodies, as the library writes and copies files |
 
 mod entries;
 mod files;
 mod nodes;
 mod virtuals;
+mod whole;
 mod work_tree;
 
 use std::sync::Arc;

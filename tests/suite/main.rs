@@ -16,6 +16,7 @@ mod faults;
 mod fsck;
 mod harness;
 mod large;
+mod library;
 mod model;
 mod posix;
 mod programs;

@@ -9,7 +9,8 @@ use nexus::model::{Attr, AttrChange, Caller, Name, NodeId, SetTime, Timestamp, V
 use nexus::vfs::{HandleId, OpenMode, RenameMode, Serving, StoreOptions, Vfs};
 
 const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const READ: OpenMode = OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false, direct: false };
+const READ: OpenMode =
+    OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false, direct: false };
 const WRITE: OpenMode = OpenMode { write: true, ..READ };
 const REWRITE: OpenMode = OpenMode { truncate: true, ..WRITE };
 /// How long a race is tried.

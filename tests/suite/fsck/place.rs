@@ -10,7 +10,8 @@ use nexus::vfs::{OpenMode, StoreOptions, Vfs, XattrMode};
 use rusqlite::Connection;
 
 const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const READ: OpenMode = OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false, direct: false };
+const READ: OpenMode =
+    OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false, direct: false };
 const WRITE: OpenMode = OpenMode { write: true, truncate: true, ..READ };
 
 pub(super) const DIRECTORIES: [&str; 4] = ["/keep", "/dir", "/dir/below", "/dir/side"];

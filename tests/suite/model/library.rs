@@ -534,7 +534,11 @@ fn errno(error: Error) -> Errno {
         ErrorKind::NoSuchAddress => Errno::NXIO,
         ErrorKind::Cycle => Errno::LOOP,
         ErrorKind::InUse => Errno::BUSY,
-        ErrorKind::Damaged | ErrorKind::Configuration | ErrorKind::Incompatible | ErrorKind::Io => {
+        ErrorKind::Damaged
+        | ErrorKind::Configuration
+        | ErrorKind::Incompatible
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::Io => {
             say(&format!("library: {error}"));
             Errno::IO
         }

@@ -15,7 +15,8 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 pub(super) const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const WRITE: OpenMode = OpenMode { read: false, write: true, append: false, truncate: true, passthrough: false, direct: false };
+const WRITE: OpenMode =
+    OpenMode { read: false, write: true, append: false, truncate: true, passthrough: false, direct: false };
 /// Who claims in these tests.
 pub(super) const ME: ClaimRequest<'static> = ClaimRequest { worker: "me", lease: None };
 

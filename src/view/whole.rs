@@ -1,0 +1,54 @@
+//! Whole bodies, as the library writes and copies files.
+
+use super::View;
+use super::virtuals::Trees;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Attr, Caller, Name, NodeId};
+use crate::vfs::{HandleId, Pieces, Taken};
+
+impl View {
+    /// As [`Vfs::put`](crate::vfs::Vfs::put).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put(
+        &self,
+        caller: &Caller,
+        (parent, name): (NodeId, Name<'_>),
+        mode: u32,
+        taken: Taken,
+        pieces: &mut Pieces<'_>,
+    ) -> Result<Attr> {
+        self.stored(parent, name)?;
+        self.vfs.put(caller, (parent, name), mode, taken, pieces)
+    }
+
+    /// As [`Vfs::copy`](crate::vfs::Vfs::copy).
+    ///
+    /// # Errors
+    /// As there; `Unsupported` for what is computed.
+    pub fn copy(
+        &self,
+        caller: &Caller,
+        from: NodeId,
+        (parent, name): (NodeId, Name<'_>),
+        taken: Taken,
+    ) -> Result<Attr> {
+        if from.is_virtual() {
+            return Err(Error::new(ErrorKind::Unsupported, "share what is computed"));
+        }
+        self.stored(parent, name)?;
+        self.vfs.copy(caller, from, (parent, name), taken)
+    }
+
+    /// As [`Vfs::append`](crate::vfs::Vfs::append).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn append(&self, handle: HandleId, data: &[u8]) -> Result<usize> {
+        if Trees::owns(handle) {
+            return Err(Error::new(ErrorKind::BadHandle, "append to a computed file"));
+        }
+        self.vfs.append(handle, data)
+    }
+}
