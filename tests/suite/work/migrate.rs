@@ -47,6 +47,7 @@ fn a_store_of_format_1_is_brought_forward() {
         "condemned",
         "entry",
         "entry_node",
+        "entry_place",
         "node",
         "node_blob",
         "node_draft",
