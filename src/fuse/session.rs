@@ -236,7 +236,11 @@ impl Mount {
     /// `Io` when the session broke off; the mount is gone then too.
     pub fn wait(mut self) -> Result<()> {
         let Some(session) = self.session.take() else { return Ok(()) };
-        let ended = session.join();
+        // A thread that was reading while the kernel took the connection down may hear of an abort: that is the end too.
+        let ended = match session.join() {
+            Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => Ok(()),
+            ended => ended,
+        };
         let ended = ended.and(self.ring.take().map_or(Ok(()), Ring::join));
         ended.map_err(|error| Error::io("serve the mount", error))
     }

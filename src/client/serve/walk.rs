@@ -5,15 +5,12 @@ use std::collections::VecDeque;
 use super::Context;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Attr, Kind, Name, NodeId, VPath};
-use crate::vfs::HandleId;
 use crate::view::View;
 
 /// Symbolic links followed in one path, as Linux has it, path_resolution(7).
 const LINKS_MAX: usize = 40;
 /// Permission bits of a directory that a path needed.
 const DIRECTORY_MODE: u32 = 0o755;
-/// Entries read from a directory at a time.
-const BATCH: usize = 512;
 
 impl Context<'_> {
     /// The node at a path, symbolic links followed.
@@ -111,61 +108,41 @@ pub(super) struct Found {
     pub(super) attr: Attr,
 }
 
-/// An open directory, read batch by batch.
+/// The entries of a directory, in the order of names.
 pub(super) struct Directory<'v> {
     view: &'v View,
-    handle: HandleId,
-    offset: u64,
-    batch: VecDeque<Found>,
-    over: bool,
+    /// The last name first. Only these are kept of a directory of a million entries.
+    left: Vec<(Vec<u8>, NodeId)>,
 }
 
 impl<'v> Directory<'v> {
     pub(super) fn open(view: &'v View, id: NodeId) -> Result<Self> {
-        Ok(Self { view, handle: view.opendir(id)?, offset: 0, batch: VecDeque::new(), over: false })
-    }
-
-    /// The next entry in the order of names; `.` and `..` are none.
-    pub(super) fn next(&mut self) -> Result<Option<Found>> {
-        if self.batch.is_empty() && !self.over {
-            self.read()?;
-        }
-        Ok(self.batch.pop_front())
-    }
-
-    fn read(&mut self) -> Result<()> {
-        let (batch, offset) = (&mut self.batch, &mut self.offset);
-        let mut bare = Vec::new();
-        self.view.readdir(self.handle, *offset, true, &mut |entry| {
-            if batch.len() + bare.len() >= BATCH {
-                return false;
-            }
-            *offset = entry.next_offset;
-            match entry.attr {
-                _ if matches!(entry.name, b"." | b"..") => {}
-                Some(attr) => batch.push_back(Found { name: entry.name.to_vec(), attr: *attr }),
-                None => bare.push((entry.name.to_vec(), entry.id)),
+        let handle = view.opendir(id)?;
+        let mut left = Vec::new();
+        let listed = view.readdir(handle, 0, false, &mut |entry| {
+            if !matches!(entry.name, b"." | b"..") {
+                left.push((entry.name.to_vec(), entry.id));
             }
             true
-        })?;
-        self.over = batch.len() + bare.len() < BATCH;
-        for (name, id) in bare {
-            // Gone since it was listed: then it is not there.
+        });
+        view.releasedir(handle)?;
+        listed?;
+        left.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(Self { view, left })
+    }
+
+    /// The next entry; `.` and `..` are none.
+    pub(super) fn next(&mut self) -> Result<Option<Found>> {
+        while let Some((name, id)) = self.left.pop() {
             match self.view.getattr(id) {
-                Ok(attr) => batch.push_back(Found { name, attr }),
+                // Gone since it was listed: then it is not there.
+                Ok(attr) if attr.nlink == 0 => {}
+                Ok(attr) => return Ok(Some(Found { name, attr })),
                 Err(e) if e.kind() == ErrorKind::NotFound => {}
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
-    }
-}
-
-impl Drop for Directory<'_> {
-    fn drop(&mut self) {
-        if let Err(e) = self.view.releasedir(self.handle) {
-            log::debug!("closing a directory: {e}");
-        }
+        Ok(None)
     }
 }
 

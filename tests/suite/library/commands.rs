@@ -73,7 +73,7 @@ fn play(data_dir: &Path, outside: &Path) -> String {
         }
         let plain = |text: &str| {
             let lines = text.lines().map(|line| match line.find("path_id") {
-                Some(at) => line[..at].to_owned(),
+                Some(at) => mask_times(&line[..at]),
                 None => mask_times(line),
             });
             lines.collect::<Vec<_>>().join("\n")
