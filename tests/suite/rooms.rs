@@ -8,13 +8,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("advice", &["error"]),
     ("model", &["error"]),
+    ("policy", &["model", "error"]),
     ("meta", &["model", "error"]),
     ("cas", &["meta", "model", "error"]),
     ("vfs", &["meta", "cas", "model", "error"]),
-    ("view", &["vfs", "model", "error"]),
+    ("view", &["vfs", "policy", "model", "error", "advice"]),
     ("fuse", &["view", "vfs", "model", "error", "advice"]),
-    ("config", &["model", "error", "advice"]),
-    ("daemon", &["fuse", "view", "vfs", "model", "error", "advice"]),
+    ("config", &["policy", "model", "error", "advice"]),
+    ("daemon", &["fuse", "view", "vfs", "policy", "model", "error", "advice"]),
 ];
 
 /// A foreign crate, and the places that may use it.
