@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use nexus::daemon::{self, MountFlags, MountRequest, Unmounted};
 use nexus::error::Result;
+use nexus::view::Sight;
 
-use super::{configuration, output};
+use super::{configuration, output, settings};
 
 /// Mount a store on a directory
 ///
@@ -56,8 +57,14 @@ Mount options (-o):
 impl Mount {
     pub(crate) fn run(self) -> Result<()> {
         let flags = self.flags()?;
-        let request =
-            MountRequest { data_dir: configuration(self.data_dir)?.data_dir, mountpoint: self.mountpoint, flags };
+        let config = configuration(self.data_dir)?;
+        let request = MountRequest {
+            data_dir: config.data_dir.clone(),
+            mountpoint: self.mountpoint,
+            flags,
+            view: settings(&config, Sight::Hidden),
+            cache_size_mb: config.cache_size_mb,
+        };
         if self.foreground { daemon::mount_foreground(&request) } else { daemon::mount_background(&request) }
     }
 

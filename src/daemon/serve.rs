@@ -17,7 +17,7 @@ use super::users;
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuse::{Mount, MountOptions, Unmounter};
-use crate::model::{Principal, Timestamp};
+use crate::model::{Caller, Timestamp};
 use crate::vfs::{StoreOptions, Vfs};
 use crate::view::View;
 
@@ -92,7 +92,10 @@ fn mount_and_wait(
     signals: StopSignals,
     ready: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let mount = Mount::new(View::new(Arc::clone(vfs), Principal::default()), &options(plan))?;
+    vfs.set_cache_mib(plan.cache_size_mb)?;
+    let view = View::with(Arc::clone(vfs), plan.view.clone());
+    view.make_home(&Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() })?;
+    let mount = Mount::new(view, &options(plan))?;
     let unmounter = mount.unmounter();
     let (tell, told) = mpsc::channel();
     let started = announce(plan, record, ready).and_then(|()| {

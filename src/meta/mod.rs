@@ -9,7 +9,9 @@
 
 mod sqlite;
 
-pub use sqlite::{Checkpointer, FORMAT, ForeignBody, MetaStore, ReadTxn, Violations, WalFile, WriteTxn, invariants};
+pub use sqlite::{
+    Checkpointer, FORMAT, Figures, ForeignBody, MetaStore, ReadTxn, Violations, WalFile, WriteTxn, invariants,
+};
 
 use crate::model::{Attr, Digest, Kind, NodeId, Timestamp};
 

@@ -153,6 +153,24 @@ impl Policy {
         }
     }
 
+    /// Whether `who`, once admitted to a directory at `scope`, is refused nothing below it because of a tenant or an agent.
+    #[must_use]
+    pub fn is_whole(&self, who: &Principal, scope: &Scope) -> bool {
+        let Some(namespace) = self.namespace_of(scope) else { return sees_all(who) || scope.namespace().is_some() };
+        let tenants = namespace.requires_tenant && scope.second().is_none() && who.tenant().is_some();
+        let agents = namespace.has_agents() && scope.third().is_none() && who.agent().is_some();
+        who.is_admin() || !(tenants || agents)
+    }
+
+    /// Whether everything below `scope` is open to the same identities as a directory that stands there.
+    #[must_use]
+    pub fn is_uniform(&self, scope: &Scope) -> bool {
+        let Some(namespace) = self.namespace_of(scope) else { return scope.namespace().is_some() };
+        let tenants = namespace.requires_tenant && scope.second().is_none();
+        let agents = namespace.has_agents() && scope.third().is_none();
+        !(tenants || agents)
+    }
+
     /// Whether two places are open to the same identities for the same operations.
     #[must_use]
     pub fn is_same_for_all(&self, one: &Scope, other: &Scope) -> bool {

@@ -10,14 +10,16 @@
 //! left alone for a moment.
 //!
 //! # Locks
-//! In this order, each held for microseconds except the first: a file's state (`live::Live`, held during its own input
+//! Before all of them the scopes (`scopes.rs`), which views hold during a change. Then in this order, each held for microseconds except the first: a file's state (`live::Live`, held during its own input
 //! and output), the core (all rows), the table of live files. Nothing takes an earlier one while it holds a later one.
 
+mod archive;
 mod attrs;
 mod body;
 mod check;
 mod directories;
 mod entries;
+mod figures;
 mod gc;
 mod io;
 mod live;
@@ -26,6 +28,7 @@ mod open;
 mod recover;
 mod repair;
 mod resolve;
+mod scopes;
 mod seal;
 mod share;
 mod space;
@@ -34,6 +37,8 @@ mod sync;
 mod types;
 mod xattrs;
 
+pub use crate::meta::{FORMAT, Figures};
 pub use check::CheckReport;
+pub use scopes::{Moving, Scopes};
 pub use store::{StoreOptions, Vfs};
 pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};

@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::lock::StoreLock;
+use super::scopes::Scopes;
 use super::seal::SealQueue;
 use super::space::Space;
 use crate::cas::{BlobStore, Staging};
@@ -58,6 +59,7 @@ pub struct Vfs {
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
     pub(super) data_dir: PathBuf,
     pub(super) read_only: bool,
+    pub(super) scopes: Scopes,
     clock: fn() -> Timestamp,
     wal: Option<WalFile>,
     /// Operations that are durable.
@@ -243,6 +245,7 @@ impl Vfs {
             readers: Mutex::default(),
             data_dir,
             read_only,
+            scopes: Scopes::default(),
             clock,
             wal,
             durable: AtomicU64::new(0),

@@ -6,46 +6,105 @@
 //!
 //! | file | what it holds |
 //! |---|---|
+//! | `gate` | admission: what reaches the filesystem |
 //! | `nodes` | finding nodes, their attributes and extended attributes |
-//! | `entries` | making, linking, renaming and removing names |
-//! | `files` | open files and directories |
+//! | `entries` | making, linking and removing names |
+//! | `moves` | renaming, also from one scope to another |
+//! | `files` | open files |
+//! | `listing` | open directories, and what is left out of them |
+//! | `shown` | attributes and numbers without what is hidden |
+//! | `home` | the directories of a tenant |
+//! | `archive` | the one way into `/archives` |
 //! | `virtuals` | trees that are computed when they are looked at |
+//! | `system` | `/system`, the tree about the store |
+//!
+//! Not hidden from other tenants, because the store is one: how many nodes it has had (numbers are given in order), how
+//! long an operation takes (a body that is stored already is stored faster), and how full the disk is, coarsely.
 
+mod archive;
 mod entries;
 mod files;
+mod gate;
+mod home;
+mod listing;
+mod moves;
 mod nodes;
+mod shown;
+mod system;
 mod virtuals;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
+use self::gate::Gate;
+use self::listing::OpenDirectory;
+use self::system::System;
 use self::virtuals::Trees;
 use crate::model::Principal;
-use crate::vfs::Vfs;
+use crate::policy::Policy;
+use crate::vfs::{HandleId, Vfs};
+
+pub use gate::Sight;
+
+/// Who sees, what the rules are, and how a refusal is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The identity.
+    pub principal: Principal,
+    /// The namespaces. Views of one store are expected to have the same.
+    pub policy: Arc<Policy>,
+    /// What is answered about what the identity has no access to.
+    pub sight: Sight,
+    /// The configuration in force, as `/system/config.yaml` shows it.
+    pub configuration: String,
+}
+
+impl Settings {
+    /// Those of a mount for `principal`, with the built-in namespaces.
+    #[must_use]
+    pub fn of(principal: Principal) -> Self {
+        Self { principal, policy: Arc::default(), sight: Sight::Hidden, configuration: String::new() }
+    }
+}
 
 /// One identity's sight of a store. All methods take `&self`, and are those of [`Vfs`] with the same meaning.
+///
+/// Everywhere, what the identity has no access to is refused as [`Sight`] says, and what can only be read with
+/// `ReadOnly`.
 #[derive(Debug)]
 pub struct View {
-    vfs: Arc<Vfs>,
-    principal: Principal,
+    gate: Gate,
     trees: Trees,
+    /// Open directories of which something may have to be left out.
+    directories: Mutex<HashMap<HandleId, Arc<Mutex<OpenDirectory>>>>,
 }
 
 impl View {
-    /// What `principal` sees of the store.
+    /// What `principal` sees of the store on a mount, with the built-in namespaces.
     #[must_use]
     pub fn new(vfs: Arc<Vfs>, principal: Principal) -> Arc<Self> {
-        Arc::new(Self { vfs, principal, trees: Trees::new(Vec::new()) })
+        Self::with(vfs, Settings::of(principal))
+    }
+
+    /// What an identity sees of the store.
+    #[must_use]
+    pub fn with(vfs: Arc<Vfs>, settings: Settings) -> Arc<Self> {
+        let Settings { principal, policy, sight, configuration } = settings;
+        let trees = Trees::new(vec![Box::new(System::new(Arc::clone(&vfs), configuration))]);
+        Arc::new(Self { gate: Gate::new(vfs, policy, principal, sight), trees, directories: Mutex::default() })
     }
 
     /// Whose sight this is.
     #[must_use]
     pub fn principal(&self) -> &Principal {
-        &self.principal
+        self.gate.who()
     }
 
     /// The filesystem below, for what belongs to a store as a whole: closing, checking, syncing.
     #[must_use]
     pub fn vfs(&self) -> &Arc<Vfs> {
-        &self.vfs
+        self.gate.vfs()
     }
 }

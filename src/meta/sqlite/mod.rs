@@ -4,6 +4,7 @@
 //! durability in `meta/mod.rs`); measured, that makes an operation 7 to 10 times cheaper than a transaction of its own.
 //! The database is in WAL mode, sqlite.org/wal.html, with `synchronous=NORMAL`: commits do not sync, [`WalFile`] does.
 
+mod figures;
 mod invariants;
 mod read;
 mod repairs;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+pub use figures::Figures;
 pub use invariants::{Violations, invariants};
 pub use read::ReadTxn;
 pub use repairs::ForeignBody;
@@ -122,6 +124,16 @@ impl MetaStore {
         conn.execute_batch("BEGIN").map_err(sql("begin to read"))?;
         let failed = Some("opened read-only".into());
         Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: false })
+    }
+
+    /// How much memory pages of the database may take, instead of 64 MiB.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn set_cache_mib(&self, mib: u64) -> Result<()> {
+        // Negative: in KiB, sqlite.org/pragma.html#pragma_cache_size.
+        let kib = -i64::try_from(mib.saturating_mul(1024)).unwrap_or(i64::MAX);
+        self.conn.pragma_update(None, "cache_size", kib).map_err(sql("set the size of the database's cache"))
     }
 
     /// The rows as the last acknowledged operation left them.
