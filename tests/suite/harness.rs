@@ -125,6 +125,13 @@ impl Mounted {
         assert!(!is_mounted(&self.root()), "umount is back, and the mount is still there");
     }
 
+    /// Unmounts and mounts again with other arguments to `nexus mount`.
+    pub(crate) fn remount_with(&mut self, arguments: &[&str]) {
+        self.umount();
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self.mount();
+    }
+
     /// Unmounts and mounts again: nothing the kernel has cached is left.
     pub(crate) fn remount(&mut self) {
         self.umount();

@@ -16,6 +16,7 @@ mod faults;
 mod fsck;
 mod harness;
 mod model;
+mod policy;
 mod posix;
 mod programs;
 mod regressions;
