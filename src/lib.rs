@@ -11,6 +11,7 @@
 //! | [`cas`] | bodies and drafts as files | `meta` (types), `model` |
 //! | [`vfs`] | the filesystem: one operation, one transaction | `meta`, `cas`, `model` |
 //! | [`view`] | the filesystem as one identity sees it | `vfs`, `policy`, `model` |
+//! | [`transfer`] | export and import | `view`, `vfs`, `model` |
 //! | [`fuse`] | the kernel's protocol; the only user of fuser and errno numbers | `view`, `vfs` (types), `model` |
 //! | [`config`] | where settings come from; the only user of serde_yaml | `policy`, `model` |
 //! | [`daemon`] | a store that lives | `fuse`, `view`, `vfs`, `model` |
@@ -26,5 +27,6 @@ pub mod fuse;
 pub mod meta;
 pub mod model;
 pub mod policy;
+pub mod transfer;
 pub mod vfs;
 pub mod view;

@@ -9,6 +9,8 @@ mod exit;
 mod mount;
 mod output;
 mod store;
+mod transfer;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -65,6 +67,9 @@ enum Command {
     Fsck(store::Fsck),
     Archive(archive::Archive),
     Config(config::ConfigCommand),
+    Verify(verify::Verify),
+    Export(transfer::Export),
+    Import(transfer::Import),
     /// Print the version
     Version,
 }
@@ -94,10 +99,18 @@ impl Cli {
             Command::Umount(umount) => umount.run(),
             Command::Archive(archive) => archive.run(),
             Command::Config(command) => command.run(),
+            Command::Export(export) => export.run(),
+            Command::Import(import) => import.run(),
             Command::Version => {
                 output::line(format_args!("nexus {} (store format {})", env!("CARGO_PKG_VERSION"), nexus::meta::FORMAT))
             }
             Command::Fsck(fsck) => return fsck.run(),
+            Command::Verify(verify) => {
+                return verify.run().unwrap_or_else(|error| {
+                    output::error(&error);
+                    Exit::of(error.kind())
+                });
+            }
         };
         match done {
             Ok(()) => Exit::OK,

@@ -10,13 +10,17 @@
 //! left alone for a moment.
 //!
 //! # Locks
-//! Before all of them the scopes (`scopes.rs`), which views hold during a change. Then in this order, each held for microseconds except the first: a file's state (`live::Live`, held during its own input
-//! and output), the core (all rows), the table of live files. Nothing takes an earlier one while it holds a later one.
+//! Before all of them the scopes (`scopes.rs`), which views hold during a change. Then in this order, each held for
+//! microseconds except the first: a file's state (`live::Live`, held during its own input and output), the core (all
+//! rows), the table of live files. Nothing takes an earlier one while it holds a later one.
 
 mod archive;
+mod arrivals;
 mod attrs;
 mod body;
+mod bulk;
 mod check;
+mod damage;
 mod directories;
 mod entries;
 mod figures;
@@ -27,18 +31,29 @@ mod lock;
 mod open;
 mod recover;
 mod repair;
+mod reserved;
 mod resolve;
 mod scopes;
 mod seal;
 mod share;
+mod snapshot;
 mod space;
 mod store;
 mod sync;
 mod types;
+mod upkeep;
+mod verify;
 mod xattrs;
 
 pub use crate::meta::{FORMAT, Figures};
+pub use arrivals::Arrivals;
+pub use bulk::{Bulk, BulkBody, BulkFile, BulkNew, Found};
 pub use check::CheckReport;
+pub use damage::{DamagedBody, Fault};
+pub use resolve::Climb;
 pub use scopes::{Moving, Scopes};
+pub use snapshot::{Draft, Listed, Snapshot, hash};
 pub use store::{StoreOptions, Vfs};
 pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};
+pub use upkeep::Pace;
+pub use verify::{VerifyEvent, VerifyReport};

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use super::lock::StoreLock;
 use super::scopes::Scopes;
 use super::seal::SealQueue;
 use super::space::Space;
+use super::upkeep::Upkeep;
 use crate::cas::{BlobStore, Staging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BodyRow, Checkpointer, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
@@ -52,6 +53,9 @@ pub struct Vfs {
     pub(super) staging: Staging,
     pub(super) space: Space,
     pub(super) sealing: Arc<SealQueue>,
+    pub(super) upkeep: Arc<Upkeep>,
+    /// Whether files of `cas/` may be without a row, see `gc.rs`.
+    pub(super) swept: AtomicU8,
     /// Files that nobody has open and whose draft could not be saved yet; each counts as a use.
     pub(super) kept: Mutex<Vec<Arc<Live>>>,
     /// Nodes of which the kernel may have cached pages that are out of date, because it wrote behind them itself.
@@ -90,6 +94,8 @@ pub(super) struct Side {
     pub(super) kernel_served: HashMap<Digest, NodeId>,
     /// What can be removed once the present state is durable.
     pub(super) removals: Vec<Removal>,
+    /// Snapshots that still read bodies: no file of a blob is removed, or written again, while there are any.
+    pub(super) snapshots: u32,
     /// Nodes removed while the kernel still knows them.
     pub(super) tombs: HashMap<NodeId, Attr>,
 }
@@ -109,6 +115,17 @@ impl Side {
         let id = NodeId(self.next_id);
         self.next_id += 1;
         id
+    }
+
+    /// Sees to it that a node number is left, inside a transaction that needs many. They are reserved up to `ceiling`, which
+    /// counts when the transaction is committed.
+    pub(super) fn reserve_id(&self, txn: &WriteTxn<'_>, ceiling: &mut u64) -> Result<()> {
+        if self.next_id >= *ceiling {
+            let next = self.next_id + ID_BATCH;
+            txn.set_setting("next_node", next.cast_signed())?;
+            *ceiling = next;
+        }
+        Ok(())
     }
 
     /// Remembers a removed node for the kernel.
@@ -189,6 +206,7 @@ impl Vfs {
                 btime: now,
             };
             txn.insert_node(&NodeRow { attr, version: 1, body: BodyRow::Empty }, None)?;
+            txn.set_setting(super::gc::CLEAN, 1)?;
             txn.set_setting("next_node", 2)
         })?;
         meta.checkpoint_all()?;
@@ -240,6 +258,8 @@ impl Vfs {
             staging: Staging::new(&data_dir),
             space: Space::new(&data_dir),
             sealing: Arc::default(),
+            upkeep: Arc::default(),
+            swept: AtomicU8::default(),
             kept: Mutex::default(),
             stale_pages: Mutex::default(),
             readers: Mutex::default(),
@@ -292,8 +312,10 @@ impl Vfs {
             Ok(())
         } else {
             // What was acknowledged is committed even if a draft could not be sealed.
-            let durable = self.barrier().and_then(|()| self.core.lock().meta.checkpoint_all());
-            settled.and(durable)
+            let durable = self.barrier();
+            let settled = settled.and(durable);
+            let in_order = if settled.is_ok() { self.leave_in_order() } else { Ok(()) };
+            settled.and(in_order).and(self.core.lock().meta.checkpoint_all())
         };
         self.core.lock().meta.close();
         self.lock.lock().take();
@@ -304,6 +326,7 @@ impl Vfs {
         self.housekeeper.work.lock().stop = true;
         self.housekeeper.wake.notify_all();
         self.sealing.stop();
+        self.upkeep.stop();
     }
 
     /// Makes everything acknowledged so far durable.
@@ -358,6 +381,30 @@ impl Vfs {
         Ok(value)
     }
 
+    /// Runs one operation that may be larger than memory as a transaction of its own: all of it or nothing, and nothing in
+    /// any case unless `keep`. Nobody else reads or writes meanwhile. `operation` gets the ceiling for
+    /// [`Side::reserve_id`].
+    pub(super) fn change_alone<T>(
+        &self,
+        keep: bool,
+        operation: impl FnOnce(&WriteTxn<'_>, &mut Side, &mut u64) -> Result<T>,
+    ) -> Result<T> {
+        self.check_writable()?;
+        let mut core = self.core.lock();
+        let Core { meta, side } = &mut *core;
+        let (first, removals) = (side.next_id, side.removals.len());
+        let mut ceiling = side.id_ceiling;
+        let outcome = meta.write_alone(keep, |txn| operation(txn, side, &mut ceiling));
+        if keep && outcome.is_ok() {
+            side.id_ceiling = ceiling;
+        } else {
+            // Nobody has seen the numbers: they are given again.
+            side.next_id = first;
+            side.removals.truncate(removals);
+        }
+        outcome
+    }
+
     /// Refuses what would change a store that is open for reading, or closed.
     pub(super) fn check_writable(&self) -> Result<()> {
         if self.read_only {
@@ -404,7 +451,12 @@ impl Vfs {
         let (committed, removals) = {
             let mut core = self.core.lock();
             let committed = core.meta.commit()?;
-            (committed, std::mem::take(&mut core.side.removals))
+            let removals = std::mem::take(&mut core.side.removals);
+            let (kept, due) =
+                removals.into_iter().partition(|r| core.side.snapshots > 0 && matches!(r, Removal::Blob(_)));
+            core.side.removals = kept;
+            let due: Vec<_> = due;
+            (committed, due)
         };
         self.sync_log(committed)?;
         for removal in removals {
@@ -448,12 +500,14 @@ impl Vfs {
         // The threads hold the store only while they work: one that is dropped without being closed ends at once.
         let (store, housekeeper) = (Arc::downgrade(self), Arc::clone(&self.housekeeper));
         let (sealed, sealing) = (Arc::downgrade(self), Arc::clone(&self.sealing));
+        let (kept_up, upkeep) = (Arc::downgrade(self), Arc::clone(&self.upkeep));
         let mut threads = self.threads.lock();
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(run).map_err(|e| Error::io("start a thread", e))
         };
         threads.push(spawn("nexus-commit", Box::new(move || keep_house(&store, &housekeeper)))?);
         threads.push(spawn("nexus-seal", Box::new(move || super::seal::run(&sealed, &sealing)))?);
+        threads.push(spawn("nexus-upkeep", Box::new(move || super::upkeep::run(&kept_up, &upkeep)))?);
         Ok(())
     }
 

@@ -21,9 +21,9 @@ use parking_lot::{Mutex, RwLockReadGuard};
 
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Name, NodeId, PATH_BYTES_MAX, Principal};
+use crate::model::{Name, NodeId, Principal};
 use crate::policy::{Access, Admitted, Policy, Refusal, Scope};
-use crate::vfs::{Moving, Scopes, Vfs};
+use crate::vfs::{Climb, Moving, Scopes, Vfs};
 
 /// Nodes whose place is remembered. A kernel that forgets keeps it smaller; beyond, half of them are looked up again.
 const KNOWN_MAX: usize = 1 << 18;
@@ -297,6 +297,7 @@ impl Gate {
         let generation = self.scopes().generation();
         let mut below: Vec<(NodeId, Vec<u8>)> = Vec::new();
         let mut at = id;
+        let mut climb = Climb::from(id);
         let mut standing = loop {
             if at == NodeId::ROOT {
                 break self.judge(Scope::root().into());
@@ -309,13 +310,8 @@ impl Gate {
                 }
             };
             match self.vfs.names_of(at)?.into_iter().next() {
-                Some(_) if below.len() > PATH_BYTES_MAX => {
-                    return Err(Error::new(
-                        ErrorKind::Damaged,
-                        format!("the directories above node {id} form a cycle"),
-                    ));
-                }
                 Some((parent, name)) => {
+                    climb.step(parent)?;
                     below.push((at, name));
                     at = parent;
                 }

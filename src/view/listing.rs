@@ -62,8 +62,9 @@ impl View {
             open.entries = self.visible(&vfs, handle, open.id)?;
         }
         let Some(entries) = &open.entries else {
-            // Below the root directory may be one that is shown to each in its own way.
-            let is_shared = open.id == NodeId::ROOT;
+            // In it may be directories that are shown to each in its own way.
+            let scope = self.gate.directory(open.id)?.scope;
+            let is_shared = open.id == NodeId::ROOT || !self.gate.policy().is_whole(self.gate.who(), &scope);
             return vfs.readdir(handle, offset, with_attr, &mut |entry| match entry.attr {
                 Some(attr) if is_shared => {
                     let attr = self.shown(*attr).unwrap_or(*attr);

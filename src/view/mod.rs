@@ -36,15 +36,16 @@ mod virtuals;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLockReadGuard};
 
 use self::gate::Gate;
 use self::listing::OpenDirectory;
 use self::system::System;
 use self::virtuals::Trees;
-use crate::model::Principal;
-use crate::policy::Policy;
-use crate::vfs::{HandleId, Vfs};
+use crate::error::Result;
+use crate::model::{NodeId, Principal, VPath};
+use crate::policy::{Access, Policy, Scope};
+use crate::vfs::{HandleId, Scopes, Vfs};
 
 pub use gate::Sight;
 
@@ -106,5 +107,51 @@ impl View {
     #[must_use]
     pub fn vfs(&self) -> &Arc<Vfs> {
         self.gate.vfs()
+    }
+
+    /// Whether nothing that is stored is hidden from this identity.
+    #[must_use]
+    pub fn sees_all(&self) -> bool {
+        self.gate.sees_everything().unwrap_or(false)
+    }
+
+    /// Whether this identity may see what is at a path, if there is something.
+    #[must_use]
+    pub fn sees_path(&self, path: &VPath) -> bool {
+        let scope = Scope::of(path);
+        self.gate.policy().admit(self.gate.who(), &scope, Access::Read).is_ok()
+    }
+
+    /// Refuses a path at which this identity may not make or change a file, also in a computed tree. For what changes many
+    /// files at once, under [`View::hold`].
+    ///
+    /// # Errors
+    /// `Denied`, `ReadOnly`.
+    pub fn may_make(&self, path: &VPath) -> Result<()> {
+        if let Some(first) = path.names().next() {
+            self.stored(NodeId::ROOT, first)?;
+        }
+        self.gate.admit_place(&Scope::of(path), Access::Create).map(drop)
+    }
+
+    /// Keeps everything in its scope until the guard is dropped: what was admitted stays admitted. This thread must call no
+    /// other method of a view meanwhile that changes something.
+    #[must_use]
+    pub fn hold(&self) -> Held<'_> {
+        Held { scopes: self.gate.scopes(), _hold: self.gate.scopes().hold() }
+    }
+}
+
+/// See [`View::hold`].
+#[derive(Debug)]
+pub struct Held<'a> {
+    scopes: &'a Scopes,
+    _hold: RwLockReadGuard<'a, ()>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // Many names were made meanwhile, perhaps also such as mean something in the root directory.
+        self.scopes.outdate();
     }
 }

@@ -9,7 +9,7 @@ use super::gate::shown;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Attr, Caller, Kind, Name, NodeId};
 use crate::policy::{Access, Admitted, Scope};
-use crate::vfs::RenameMode;
+use crate::vfs::{Climb, RenameMode};
 
 /// A directory and a name in it.
 type Entry<'a> = (NodeId, Name<'a>);
@@ -127,6 +127,7 @@ impl View {
     fn scope_after(&self, parent: NodeId, name: &[u8], moves: &[Move<'_>]) -> Result<Scope> {
         let mut names = vec![name.to_vec()];
         let mut at = parent;
+        let mut climb = Climb::from(parent);
         let base = loop {
             let last = names.last().map(Vec::as_slice).unwrap_or_default();
             if let Some(moved) = moves.iter().find(|m| m.from.0 == at && m.from.1.as_bytes() == last) {
@@ -135,6 +136,7 @@ impl View {
             }
             match self.vfs().names_of(at)?.into_iter().next() {
                 Some((above, name)) => {
+                    climb.step(above)?;
                     names.push(name);
                     at = above;
                 }

@@ -11,6 +11,7 @@
 )]
 
 mod cli;
+mod configuration;
 mod crash;
 mod faults;
 mod fsck;

@@ -13,6 +13,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("cas", &["meta", "model", "error"]),
     ("vfs", &["meta", "cas", "model", "error"]),
     ("view", &["vfs", "policy", "model", "error", "advice"]),
+    ("transfer", &["view", "vfs", "model", "error"]),
     ("fuse", &["view", "vfs", "model", "error", "advice"]),
     ("config", &["policy", "model", "error", "advice"]),
     ("daemon", &["fuse", "view", "vfs", "policy", "model", "error", "advice"]),
@@ -25,6 +26,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("sha2", &["src/model/digest.rs"]),
     ("serde_yaml", &["src/config/"]),
     ("clap", &["src/cli/"]),
+    ("indicatif", &["src/cli/"]),
+    ("mime_guess", &["src/transfer/"]),
+    ("base64", &["src/transfer/"]),
 ];
 
 #[test]

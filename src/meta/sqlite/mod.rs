@@ -4,11 +4,13 @@
 //! durability in `meta/mod.rs`); measured, that makes an operation 7 to 10 times cheaper than a transaction of its own.
 //! The database is in WAL mode, sqlite.org/wal.html, with `synchronous=NORMAL`: commits do not sync, [`WalFile`] does.
 
+mod alone;
 mod figures;
 mod invariants;
 mod read;
 mod repairs;
 mod schema;
+mod snapshot;
 mod write;
 
 use std::fs::File;
@@ -23,6 +25,7 @@ pub use invariants::{Violations, invariants};
 pub use read::ReadTxn;
 pub use repairs::ForeignBody;
 pub use schema::FORMAT;
+pub use snapshot::{ListedRow, Snapshot};
 pub use write::WriteTxn;
 
 use crate::error::{Error, ErrorKind, Result};

@@ -48,6 +48,15 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
+    /// Removes a value about the store.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn delete_setting(&self, key: &str) -> Result<()> {
+        self.change("DELETE FROM setting WHERE key = ?1", [key])?;
+        Ok(())
+    }
+
     /// A new node, its number chosen by the caller.
     ///
     /// # Errors
@@ -227,6 +236,18 @@ impl<'a> WriteTxn<'a> {
     /// What SQLite reports.
     pub fn count_version(&self, id: NodeId) -> Result<()> {
         self.change("UPDATE node SET version = version + 1 WHERE id = ?1", [id.0.cast_signed()])?;
+        Ok(())
+    }
+
+    /// Writes when a node was made and how many bodies it has had, for one that comes from another store.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn set_origin(&self, id: NodeId, btime: Timestamp, version: u64) -> Result<()> {
+        self.change(
+            "UPDATE node SET btime = ?2, version = ?3 WHERE id = ?1",
+            params![id.0.cast_signed(), btime.0, version],
+        )?;
         Ok(())
     }
 
