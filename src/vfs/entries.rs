@@ -116,7 +116,7 @@ impl Vfs {
             }
             txn.delete_entry(parent, name)?;
             txn.touch_directory(parent, now, 0)?;
-            self.drop_link(txn, side, &row, now)
+            self.drop_link(txn, side, &row, (parent, name), now)
         })
     }
 
@@ -136,7 +136,7 @@ impl Vfs {
             }
             txn.delete_entry(parent, name)?;
             txn.touch_directory(parent, now, -1)?;
-            self.drop_link(txn, side, &row, now)
+            self.drop_link(txn, side, &row, (parent, name), now)
         })
     }
 
@@ -199,7 +199,7 @@ impl Vfs {
                         if is_directory {
                             txn.touch_directory(new_parent, now, -1)?;
                         }
-                        self.drop_link(txn, side, &target, now)?;
+                        self.drop_link(txn, side, &target, (new_parent, new_name), now)?;
                     } else {
                         txn.insert_entry(new_parent, new_name, moved.attr.id)?;
                     }
@@ -220,12 +220,20 @@ impl Vfs {
     }
 
     /// One name less for a node; without the last one it goes, at once or when its last handle is closed.
-    fn drop_link(&self, txn: &WriteTxn<'_>, side: &mut Side, row: &NodeRow, now: Timestamp) -> Result<()> {
+    fn drop_link(
+        &self,
+        txn: &WriteTxn<'_>,
+        side: &mut Side,
+        row: &NodeRow,
+        (parent, name): (NodeId, Name<'_>),
+        now: Timestamp,
+    ) -> Result<()> {
         let NodeRow { attr, body, .. } = row;
         if attr.kind != Kind::Directory && attr.nlink > 1 {
             return txn.add_links(attr.id, now, -1);
         }
         if self.live.users(attr.id) > 0 {
+            self.scopes.unnamed(attr.id, parent, name);
             return txn.add_links(attr.id, now, -i64::from(attr.nlink));
         }
         side.bury(&Attr { ctime: now, ..*attr });

@@ -4,9 +4,10 @@
 //! remembers holds as long as no directory changes its place: [`Scopes`] counts the moves that could matter, and lets
 //! one that does happen only while no other change is under way.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::store::Vfs;
 use crate::error::{Error, ErrorKind, Result};
@@ -15,6 +16,9 @@ use crate::model::{Kind, Name, NodeId};
 
 /// Entries of a directory looked at under one hold of the rows.
 const BATCH: usize = 256;
+
+/// A directory, and a name in it.
+type Entry = (NodeId, Box<[u8]>);
 
 /// Where all views of a store agree on what stands where.
 ///
@@ -27,6 +31,8 @@ pub struct Scopes {
     generation: AtomicU64,
     /// Names in the root directory that mean more than others to some view.
     guarded: RwLock<Vec<Box<[u8]>>>,
+    /// The last names of nodes that are open and have none any more.
+    last_names: Mutex<HashMap<NodeId, Entry>>,
 }
 
 /// A move from one scope to another, under way. Nothing else changes until it is dropped.
@@ -75,6 +81,16 @@ impl Scopes {
         }
     }
 
+    /// A node that is open loses its last name: it stays in the scope where that was.
+    pub(super) fn unnamed(&self, id: NodeId, parent: NodeId, name: Name<'_>) {
+        self.last_names.lock().insert(id, (parent, name.as_bytes().into()));
+    }
+
+    /// A node without a name is gone.
+    pub(super) fn gone(&self, id: NodeId) {
+        self.last_names.lock().remove(&id);
+    }
+
     /// A name was made in a directory.
     pub fn note_new_name(&self, parent: NodeId, name: Name<'_>) {
         if parent == NodeId::ROOT && self.guarded.read().iter().any(|known| **known == *name.as_bytes()) {
@@ -90,12 +106,18 @@ impl Vfs {
         &self.scopes
     }
 
-    /// Every directory that holds a node, and its name there; nothing for the root and for what has lost its name.
+    /// Every directory that holds a node, and its name there; the last one of a node that is open and has none any more;
+    /// nothing for the root and for what is gone.
     ///
     /// # Errors
     /// What the database reports.
     pub fn names_of(&self, id: NodeId) -> Result<Vec<(NodeId, Vec<u8>)>> {
-        self.lock_core().meta.read().names_of(id)
+        let names = self.lock_core().meta.read().names_of(id)?;
+        if !names.is_empty() {
+            return Ok(names);
+        }
+        let last = self.scopes.last_names.lock();
+        Ok(last.get(&id).map(|(parent, name)| (*parent, name.to_vec())).into_iter().collect())
     }
 
     /// Everything below a directory that has more than one name, each once, and is no directory.

@@ -28,7 +28,7 @@ use crate::vfs::{Climb, Moving, Scopes, Vfs};
 /// Nodes whose place is remembered. A kernel that forgets keeps it smaller; beyond, half of them are looked up again.
 const KNOWN_MAX: usize = 1 << 18;
 
-/// A number that no generation has: what was found out is not to be relied on, only to be remembered.
+/// A number that no generation has.
 const NEVER: u64 = u64::MAX;
 
 /// How names are answered that the identity has no access to.
@@ -263,7 +263,7 @@ impl Gate {
         self.admit(scope, access).map_err(|refused| refused.error)
     }
 
-    /// Where a node stands; `NotFound` for one without a name that this identity has never met.
+    /// Where a node stands; `NotFound` for one that is gone.
     pub(super) fn standing(&self, id: NodeId) -> Result<Standing> {
         self.find(id, false)
     }
@@ -302,21 +302,16 @@ impl Gate {
             if at == NodeId::ROOT {
                 break self.judge(Scope::root().into());
             }
-            let remembered = {
-                let known = self.known.lock();
-                match known.get(&at) {
-                    Some(known) if known.generation == generation => break known.standing.clone(),
-                    other => other.map(|known| known.standing.clone()),
-                }
-            };
+            if let Some(known) = self.known.lock().get(&at).filter(|known| known.generation == generation) {
+                break known.standing.clone();
+            }
             match self.vfs.names_of(at)?.into_iter().next() {
                 Some((parent, name)) => {
                     climb.step(parent)?;
                     below.push((at, name));
                     at = parent;
                 }
-                // What has lost its name stays where it was for who knew it then.
-                None => break remembered.map_or_else(|| self.nameless(), Ok)?,
+                None => break self.nameless()?,
             }
         };
         while let Some((node, name)) = below.pop() {
@@ -326,7 +321,7 @@ impl Gate {
         Ok(standing)
     }
 
-    /// What has no name, and was not met before: an open file whose name is gone, or nothing at all.
+    /// What has no name and is not open: gone, or never there.
     fn nameless(&self) -> Result<Standing> {
         let root = self.judge(Scope::root().into());
         if self.policy.is_whole(&self.who, &root.scope) { Ok(root) } else { Err(not_found()) }
@@ -336,7 +331,9 @@ impl Gate {
         let is_deep = above.scope.is_deep();
         let standing = if is_deep { above.clone() } else { self.judge(above.scope.below(name).into()) };
         // The name of a file counts near the root, and renaming files outdates nothing: its place is looked up each time.
-        let generation = if is_deep || is_directory { generation } else { NEVER };
+        if !is_deep && !is_directory {
+            return standing;
+        }
         let full = {
             let mut known = self.known.lock();
             known.insert(id, Known { generation, standing: standing.clone() });

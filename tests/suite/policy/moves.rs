@@ -155,6 +155,15 @@ fn a_move_counts_at_once_for_every_view() {
     acme.unlink(make_all(&vfs, "/shared/acme"), name("t")).unwrap();
     assert_eq!(acme.getattr(gone.0.id).unwrap().nlink, 0);
     assert_eq!(globex.getattr(gone.0.id).unwrap_err().kind(), ErrorKind::NotFound);
+    // It stays where it was, whatever moves elsewhere; and what was moved away before is another's.
+    let away = acme.open(&CALLER, put(&vfs, make_all(&vfs, "/shared/acme/o"), "f", b"1"), READ).unwrap();
+    let away_id = vfs.resolve(&path("/shared/acme/o/f")).unwrap().id;
+    mv(&admin, "/shared/acme/o", "/shared/globex/o").unwrap();
+    globex.unlink(make_all(&vfs, "/shared/globex/o"), name("f")).unwrap();
+    assert_eq!(acme.getattr(gone.0.id).unwrap().nlink, 0);
+    assert_eq!(acme.getattr(away_id).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(globex.getattr(away_id).unwrap().nlink, 0);
+    acme.release(away.handle).unwrap();
     acme.release(gone.1.handle).unwrap();
     end(&vfs);
 }
