@@ -19,15 +19,16 @@
 //! |---|---|---|
 //! | [`error`], [`advice`] | what can go wrong, and what to do about it | |
 //! | [`model`] | nouns without I/O | `error` |
+//! | [`policy`] | who may do what where | `model` |
 //! | [`meta`] | rows and transactions; the only user of rusqlite | `model` |
 //! | [`cas`] | bodies and drafts as files | `meta` (types), `model` |
 //! | [`work`] | the queue: what follows from the attributes of work items | `meta`, `model` |
 //! | [`vfs`] | the filesystem: one operation, one transaction | `work`, `meta`, `cas`, `model` |
-//! | [`view`] | the filesystem as one identity sees it | `vfs`, `work`, `meta` (types), `model` |
+//! | [`view`] | the filesystem as one identity sees it | `vfs`, `policy`, `work`, `meta` (types), `model` |
 //! | [`transfer`] | export and import | `view`, `vfs`, `model` |
 //! | [`fuse`] | the kernel's protocol; the only user of fuser and errno numbers | `view`, `vfs` (types), `model` |
-//! | [`config`] | where settings come from; the only user of serde_yaml | `model` |
-//! | [`client`] | the library: connections to a store, in this process or over its socket | `view`, `vfs`, `config`, `model` |
+//! | [`config`] | where settings come from; the only user of serde_yaml | `policy`, `model` |
+//! | [`client`] | the library: connections to a store, in this process or over its socket | `view`, `vfs`, `policy`, `config`, `model` |
 //! | [`daemon`] | a store that lives | `client`, `fuse`, `view`, `vfs`, `model` |
 //!
 //! `tests/suite/rooms.rs` holds the direction. ARCHITECTURE.md says why it is so.
@@ -41,6 +42,7 @@ pub mod error;
 pub mod fuse;
 pub mod meta;
 pub mod model;
+pub mod policy;
 pub mod transfer;
 pub mod vfs;
 pub mod view;

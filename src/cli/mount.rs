@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use nexus::config::Arguments;
+use nexus::config::{self, Arguments, Surroundings};
 use nexus::daemon::{self, MountFlags, MountRequest, Unmounted};
 use nexus::error::Result;
 use nexus::model::Transport;
+use nexus::view::Sight;
 
-use super::{output, resolve};
+use super::{arguments, output, settings};
 
 /// Mount a store on a directory
 ///
@@ -62,9 +63,16 @@ Mount options (-o):
 impl Mount {
     pub(crate) fn run(self) -> Result<()> {
         let mut flags = self.flags()?;
-        let config = resolve(&Arguments { data_dir: self.data_dir, transport: flags.transport })?;
+        let arguments = Arguments { transport: flags.transport, ..arguments(self.data_dir) };
+        let config = config::resolve(&arguments, &Surroundings::of_this_process()?)?;
         flags.transport = Some(config.transport);
-        let request = MountRequest { data_dir: config.data_dir, mountpoint: self.mountpoint, flags };
+        let request = MountRequest {
+            data_dir: config.data_dir.clone(),
+            mountpoint: self.mountpoint,
+            flags,
+            view: settings(&config, Sight::Hidden),
+            cache_size_mb: config.cache_size_mb,
+        };
         if self.foreground { daemon::mount_foreground(&request) } else { daemon::mount_background(&request) }
     }
 

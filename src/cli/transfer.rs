@@ -10,12 +10,12 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use nexus::error::{Error, ErrorKind, Result};
-use nexus::model::{Caller, Principal};
+use nexus::model::Caller;
 use nexus::transfer::{self, Conflict, ExportOptions, ExportReport, ImportOptions, ImportReport, Note};
 use nexus::vfs::Vfs;
-use nexus::view::View;
+use nexus::view::{Sight, View};
 
-use super::{configuration, output, store};
+use super::{configuration, output, settings, store};
 
 /// Write names and metadata of all files as JSON Lines
 ///
@@ -158,10 +158,10 @@ impl Import {
 
 /// Runs `act` on the store, the only place where it is opened here. An export does not even recover it.
 fn with_store<T>(data_dir: Option<PathBuf>, read_only: bool, act: impl FnOnce(&View) -> Result<T>) -> Result<T> {
-    let data_dir = configuration(data_dir)?.data_dir;
-    let opened = Vfs::open_store(store::options(&data_dir, read_only));
-    let vfs = opened.map_err(|e| store::explain(e, &data_dir))?;
-    let view = View::new(Arc::clone(&vfs), Principal::default());
+    let config = configuration(data_dir)?;
+    let opened = Vfs::open_store(store::options(&config.data_dir, read_only));
+    let vfs = opened.map_err(|e| store::explain(e, &config.data_dir))?;
+    let view = View::with(Arc::clone(&vfs), settings(&config, Sight::Open));
     let done = act(&view);
     let closed = vfs.close();
     done.and_then(|value| closed.map(|()| value))

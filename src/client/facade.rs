@@ -1,6 +1,7 @@
 //! A connection as a program holds it; its operations on files stand in `bodies` and `tree`.
 
 use std::path::{Path as HostPath, PathBuf};
+use std::sync::Arc;
 
 use super::ask::misunderstood;
 use super::exchange::Luggage;
@@ -10,6 +11,7 @@ use super::route::Route;
 use super::types::Status;
 use crate::error::Result;
 use crate::model::{Principal, VPath};
+use crate::policy::Policy;
 
 /// A connection to a store, as one identity. It may be used by many threads at once, and any number of connections may
 /// exist, in this process and in others.
@@ -46,8 +48,8 @@ pub struct Nexus {
 }
 
 impl Nexus {
-    pub(super) fn find(data_dir: PathBuf, principal: Principal) -> Result<Self> {
-        Ok(Self { route: Route::find(data_dir.clone(), principal)?, data_dir })
+    pub(super) fn find(data_dir: PathBuf, principal: Principal, policy: Arc<Policy>) -> Result<Self> {
+        Ok(Self { route: Route::find(data_dir.clone(), principal, policy)?, data_dir })
     }
 
     /// The directory of the store.

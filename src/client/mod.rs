@@ -64,7 +64,7 @@ pub use types::{Duplicate, Entry, EntryKind, Info, MountInfo, MountWish, Role, S
 /// `NotEmpty` when something else is in the directory, `Denied` when this user may not use it, `InUse` when the process
 /// that has it cannot be reached, `Incompatible` for a store or an owner of another version, `Damaged`.
 pub fn connect(config: &Config) -> Result<Nexus> {
-    connect_as(config, Principal::default())
+    connect_as(config, config.principal.clone())
 }
 
 /// As [`connect()`], as one of the tenants and agents that share a store.
@@ -94,7 +94,7 @@ pub fn connect_as(config: &Config, principal: Principal) -> Result<Nexus> {
             _ => {}
         }
     }
-    Nexus::find(canonical(&config.data_dir)?, principal)
+    Nexus::find(canonical(&config.data_dir)?, principal, config.policy())
 }
 
 /// As [`connect()`], with the configuration that environment and configuration files give: `NEXUS_DATA_DIR`, `./nexus.yaml`
@@ -122,7 +122,7 @@ pub fn connect_existing(config: &Config, principal: Principal) -> Result<Nexus> 
     if !has_store(&config.data_dir) {
         return Err(no_store(&config.data_dir));
     }
-    Nexus::find(canonical(&config.data_dir)?, principal)
+    Nexus::find(canonical(&config.data_dir)?, principal, config.policy())
 }
 
 fn has_store(data_dir: &Path) -> bool {

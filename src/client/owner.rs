@@ -18,8 +18,9 @@ use super::wire::Server;
 use crate::advice;
 use crate::error::Result;
 use crate::model::{Caller, Principal, Timestamp};
+use crate::policy::Policy;
 use crate::vfs::{StoreOptions, Vfs};
-use crate::view::View;
+use crate::view::{Settings, Sight, View};
 
 /// A store that this process has, as long as this value lives.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Owner(Arc<Inner>);
 #[derive(Debug)]
 pub(super) struct Inner {
     vfs: Arc<Vfs>,
+    /// The namespaces as the owner's configuration has them: a client brings its identity, not its rules.
+    policy: Arc<Policy>,
     steward: Arc<dyn Steward>,
     /// Whether the store is closed with the gate: a daemon closes it itself.
     closes_store: bool,
@@ -58,8 +61,8 @@ impl Owner {
     ///
     /// Where there can be no socket, on a disk that is full or read-only, others cannot join; that is logged.
     #[must_use]
-    pub fn adopt(vfs: Arc<Vfs>, data_dir: &Path, steward: Arc<dyn Steward>) -> Self {
-        Self::start(vfs, data_dir, steward, false)
+    pub fn adopt(vfs: Arc<Vfs>, data_dir: &Path, policy: Arc<Policy>, steward: Arc<dyn Steward>) -> Self {
+        Self::start(vfs, data_dir, policy, steward, false)
     }
 
     /// This process as the owner of the store in `data_dir` (canonical), if it is.
@@ -71,22 +74,30 @@ impl Owner {
     ///
     /// # Errors
     /// What opening the store reports; `InUse` when another process has it.
-    pub(super) fn of(data_dir: &Path) -> Result<Arc<Self>> {
+    pub(super) fn of(data_dir: &Path, policy: &Arc<Policy>) -> Result<Arc<Self>> {
         // Held while the store is opened: two threads of this process must not both try.
         let mut owned = OWNED.lock();
         if let Some(owner) = find(&owned, data_dir) {
             return Ok(owner);
         }
         let options = StoreOptions { data_dir: data_dir.to_owned(), read_only: false, clock: Timestamp::now };
-        let owner = Arc::new(Self::start(Vfs::open_store(options)?, data_dir, Arc::new(Library), true));
+        let owner =
+            Arc::new(Self::start(Vfs::open_store(options)?, data_dir, Arc::clone(policy), Arc::new(Library), true));
         owned.retain(|(path, other)| path != data_dir && other.strong_count() > 0);
         owned.push((data_dir.to_owned(), Arc::downgrade(&owner)));
         Ok(owner)
     }
 
-    fn start(vfs: Arc<Vfs>, data_dir: &Path, steward: Arc<dyn Steward>, closes_store: bool) -> Self {
+    fn start(
+        vfs: Arc<Vfs>,
+        data_dir: &Path,
+        policy: Arc<Policy>,
+        steward: Arc<dyn Steward>,
+        closes_store: bool,
+    ) -> Self {
         let inner = Arc::new(Inner {
             vfs,
+            policy,
             steward,
             closes_store,
             gate: RwLock::new(None),
@@ -129,7 +140,9 @@ impl Drop for Owner {
 impl Inner {
     /// What `principal` sees of the store.
     pub(super) fn view(&self, principal: &Principal) -> Arc<View> {
-        View::new(Arc::clone(&self.vfs), principal.clone())
+        let (principal, policy) = (principal.clone(), Arc::clone(&self.policy));
+        let settings = Settings { policy, sight: Sight::Open, ..Settings::of(principal) };
+        View::with(Arc::clone(&self.vfs), settings)
     }
 
     /// Whether the gate is closed.

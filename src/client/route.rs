@@ -17,6 +17,7 @@ use super::wire::{self, Identity, Link, Outcome, outcome_unknown};
 use crate::advice;
 use crate::error::{ErrorKind, Result};
 use crate::model::Principal;
+use crate::policy::Policy;
 use crate::view::View;
 
 /// How long to look for a way: an owner that is closing its store takes a moment.
@@ -41,6 +42,8 @@ pub(super) trait Replay: Exchange {
 pub(super) struct Route {
     data_dir: PathBuf,
     principal: Principal,
+    /// The namespaces, for the time when this process is the owner.
+    policy: Arc<Policy>,
     way: Mutex<Option<Way>>,
 }
 
@@ -56,8 +59,8 @@ struct Pool(Mutex<Vec<Link>>);
 
 impl Route {
     /// Finds a way to the store in `data_dir`, canonical.
-    pub(super) fn find(data_dir: PathBuf, principal: Principal) -> Result<Self> {
-        let route = Self { data_dir, principal, way: Mutex::new(None) };
+    pub(super) fn find(data_dir: PathBuf, principal: Principal, policy: Arc<Policy>) -> Result<Self> {
+        let route = Self { data_dir, principal, policy, way: Mutex::new(None) };
         route.way(None)?;
         Ok(route)
     }
@@ -142,7 +145,7 @@ impl Route {
             }
             let wait = gone.is_some_and(|gone| gone.handed_over) && start.elapsed() < HANDED_OVER_MAX;
             if !wait {
-                match Owner::of(&self.data_dir) {
+                match Owner::of(&self.data_dir, &self.policy) {
                     Ok(owner) => {
                         let view = owner.inner().view(&self.principal);
                         return Ok(way.insert(Way::Here { owner, view }).clone());

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 
 use crate::advice;
 use crate::error::Result;
+use crate::view::Settings;
 
 pub use crate::fuse::MountEntry;
 pub use mount_table::{data_dir_of, explain_in_use, mount_at, mount_of};
@@ -39,6 +40,10 @@ pub struct MountRequest {
     pub mountpoint: PathBuf,
     /// How, mount(8).
     pub flags: MountFlags,
+    /// As whom, and under which rules.
+    pub view: Settings,
+    /// Memory for pages of the database, in MiB.
+    pub cache_size_mb: u64,
 }
 
 /// Mounts and serves in this process until the mount has ended and everything is durable.

@@ -14,6 +14,7 @@ use super::unmount::detach;
 use super::{MountFlags, MountRequest};
 use crate::advice::refusal;
 use crate::error::{Error, ErrorKind, Result};
+use crate::view::Settings;
 
 /// Dead mounts may lie on top of each other, one for each kill and mount; more than this is something else.
 const DEAD_MOUNTS_MAX: usize = 16;
@@ -29,6 +30,10 @@ pub(super) struct Plan {
     pub(super) mountpoint: PathBuf,
     /// How.
     pub(super) flags: MountFlags,
+    /// As whom.
+    pub(super) view: Settings,
+    /// Memory for pages of the database, in MiB.
+    pub(super) cache_size_mb: u64,
 }
 
 /// Checks a request.
@@ -66,7 +71,14 @@ pub(super) fn plan(request: &MountRequest) -> Result<Plan> {
             "as root: modprobe fuse (in a container, pass the device in: --device /dev/fuse)",
         ));
     }
-    Ok(Plan { data_dir, source, mountpoint, flags: request.flags.clone() })
+    Ok(Plan {
+        data_dir,
+        source,
+        mountpoint,
+        flags: request.flags.clone(),
+        view: request.view.clone(),
+        cache_size_mb: request.cache_size_mb,
+    })
 }
 
 /// The refusal of a data directory without a store.
@@ -167,8 +179,13 @@ mod tests {
     use super::*;
 
     fn refused(data_dir: &Path, mountpoint: &Path) -> Error {
-        let request =
-            MountRequest { data_dir: data_dir.into(), mountpoint: mountpoint.into(), flags: MountFlags::default() };
+        let request = MountRequest {
+            data_dir: data_dir.into(),
+            mountpoint: mountpoint.into(),
+            flags: MountFlags::default(),
+            view: Settings::of(crate::model::Principal::default()),
+            cache_size_mb: 64,
+        };
         plan(&request).unwrap_err()
     }
 

@@ -19,7 +19,7 @@ use crate::advice;
 use crate::client::{self, Owner};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuse::{Mount, MountOptions, Unmounter};
-use crate::model::{Principal, Timestamp};
+use crate::model::{Caller, Timestamp};
 use crate::vfs::{StoreOptions, Vfs};
 use crate::view::View;
 
@@ -48,7 +48,8 @@ pub(super) fn serve(plan: &Plan, ready: impl FnOnce() -> Result<()>) -> Result<(
     let signals = StopSignals::register()?;
     let vfs = open(plan)?;
     let record = Record { daemon: Identity::of_this_process()?, failure: None };
-    let socket = Owner::adopt(Arc::clone(&vfs), &plan.data_dir, Arc::new(Daemon::of(plan)));
+    let socket =
+        Owner::adopt(Arc::clone(&vfs), &plan.data_dir, Arc::clone(&plan.view.policy), Arc::new(Daemon::of(plan)));
     let served = mount_and_wait(plan, &vfs, &record, signals, ready);
     // Before the store is closed: whoever is connected is answered or told, and finds the next owner.
     let closed = vfs.settle().and(socket.end()).and(vfs.close());
@@ -116,7 +117,10 @@ fn mount_and_wait(
     signals: StopSignals,
     ready: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let mount = Mount::new(View::new(Arc::clone(vfs), Principal::default()), &options(plan))?;
+    vfs.set_cache_mib(plan.cache_size_mb)?;
+    let view = View::with(Arc::clone(vfs), plan.view.clone());
+    view.make_home(&Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() })?;
+    let mount = Mount::new(view, &options(plan))?;
     let unmounter = mount.unmounter();
     let (tell, told) = mpsc::channel();
     let started = announce(plan, record, ready).and_then(|()| {

@@ -10,7 +10,7 @@
 mod sqlite;
 
 pub use sqlite::{
-    Checkpointer, FORMAT, ForeignBody, ListedRow, MetaStore, ReadTxn, Snapshot, Violations, WalFile, WriteTxn,
+    Checkpointer, FORMAT, Figures, ForeignBody, ListedRow, MetaStore, ReadTxn, Snapshot, Violations, WalFile, WriteTxn,
     invariants,
 };
 

@@ -25,32 +25,15 @@ pub(super) fn may(view: &View, path: &VPath, computed: &mut Option<(Vec<u8>, boo
     if is_computed {
         return Err(Error::new(ErrorKind::ReadOnly, "import what is computed"));
     }
-    if !sees(view, path.as_bytes()) {
-        return Err(Error::new(ErrorKind::Denied, "import for another tenant or agent"));
-    }
-    Ok(())
+    view.may_make(path)
 }
 
-/// Whether this identity sees what is at a path of the store. Where a path names a tenant or an agent, and the identity
-/// has one, they must be the same; administrators see everything.
+/// Whether this identity sees what is at a path of the store.
 pub(super) fn sees(view: &View, path: &[u8]) -> bool {
-    let who = view.principal();
-    let mut names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-    let (first, tenant, agent) = (names.next(), names.next(), names.next());
-    let is_own = |mine: Option<&str>, named: Option<&[u8]>| match (mine, named) {
-        (Some(mine), Some(named)) => mine.as_bytes() == named,
-        _ => true,
-    };
-    match first {
-        _ if who.is_admin() => true,
-        Some(b"workspace") => is_own(who.tenant(), tenant) && is_own(who.agent(), agent),
-        Some(b"shared" | b"archives") => is_own(who.tenant(), tenant),
-        _ => true,
-    }
+    VPath::parse(path).is_ok_and(|path| view.sees_path(&path))
 }
 
 /// Whether there may be files that this identity does not see, so that a digest is no key for it.
 pub(super) fn is_restricted(view: &View) -> bool {
-    let who = view.principal();
-    !who.is_admin() && (who.tenant().is_some() || who.agent().is_some())
+    !view.sees_all()
 }

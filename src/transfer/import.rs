@@ -75,6 +75,8 @@ pub fn import(
     let sees = admission::is_restricted(view).then_some(&sees as &dyn Fn(&_) -> bool);
     let apply = Apply { conflict: options.conflict, sees, brought: options.bodies.is_some(), refused: &refused };
     let keep = !options.dry_run;
+    // What it makes may be namespaces, which views look for anew when this is dropped.
+    let _held = view.hold();
     let report = vfs.bulk(caller, &arrivals, keep, |bulk| {
         let mut report = report;
         let mut count = 0;

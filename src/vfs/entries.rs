@@ -239,6 +239,7 @@ impl Vfs {
             keeper(txn, side, now, Scope::EVERYTHING).file_removed(attr.id, last_name)?;
         }
         if self.live.users(attr.id) > 0 {
+            self.scopes.unnamed(attr.id, parent, name);
             return txn.add_links(attr.id, now, -i64::from(attr.nlink));
         }
         side.bury(&Attr { ctime: now, ..*attr });

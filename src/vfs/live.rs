@@ -1,6 +1,6 @@
 //! Files that somebody has open, or that are being sealed: what of them is not in their rows yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -192,6 +192,16 @@ impl HandleTable {
             Some(Handle::Directory(stream)) => Ok(Arc::clone(stream)),
             _ => Err(Error::new(ErrorKind::BadHandle, "find an open directory")),
         }
+    }
+
+    /// The files that somebody has open for writing.
+    pub(super) fn written(&self) -> HashSet<NodeId> {
+        let handles = self.handles.read();
+        let files = handles.values().filter_map(|handle| match handle {
+            Handle::File(file) if file.write => Some(file.live.id),
+            _ => None,
+        });
+        files.collect()
     }
 
     /// Takes a handle out.

@@ -261,6 +261,7 @@ impl Vfs {
     fn finish(&self, core: &mut super::store::Core, id: NodeId, state: &mut LiveState) -> Result<()> {
         let Some(row) = core.meta.read().find_node(id)? else { return Ok(()) };
         if row.attr.nlink == 0 {
+            self.scopes.gone(id);
             return self.change_in(core, |txn, side| {
                 side.bury(&row.attr);
                 txn.delete_node(id)?;

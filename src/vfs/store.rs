@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::feed::Feed;
 use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::lock::StoreLock;
+use super::scopes::Scopes;
 use super::seal::SealQueue;
 use super::space::Space;
 use super::upkeep::Upkeep;
@@ -67,6 +68,7 @@ pub struct Vfs {
     pub(super) read_only: bool,
     /// The database has failed.
     broken: Arc<AtomicBool>,
+    pub(super) scopes: Scopes,
     clock: fn() -> Timestamp,
     wal: Option<WalFile>,
     /// Operations that are durable.
@@ -305,6 +307,7 @@ impl Vfs {
             data_dir,
             read_only,
             broken,
+            scopes: Scopes::default(),
             clock,
             wal,
             durable: AtomicU64::new(0),

@@ -35,6 +35,15 @@ pub enum Taken {
 /// Where a body comes from: a piece with each call, `None` at its end.
 pub type Pieces<'a> = dyn FnMut() -> Result<Option<Vec<u8>>> + 'a;
 
+/// A body that was received whole, on its way into a file.
+pub struct Received(Whole);
+
+impl std::fmt::Debug for Received {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Received").finish_non_exhaustive()
+    }
+}
+
 /// A body that is complete and private.
 enum Whole {
     Empty,
@@ -73,10 +82,33 @@ impl Vfs {
         taken: Taken,
         pieces: &mut Pieces<'_>,
     ) -> Result<Attr> {
+        let whole = self.receive_for((parent, name), taken, pieces)?;
+        self.place_received(caller, (parent, name), mode, taken, whole)
+    }
+
+    /// The first half of [`Vfs::put`]: receives a body, of which nothing shows before [`Vfs::place_received`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn receive_for(&self, to: (NodeId, Name<'_>), taken: Taken, pieces: &mut Pieces<'_>) -> Result<Received> {
         self.check_writable()?;
-        self.check_target((parent, name), taken)?;
-        let whole = self.receive(pieces)?;
-        self.place(caller, (parent, name), mode, taken, whole)
+        self.check_target(to, taken)?;
+        self.receive(pieces).map(Received)
+    }
+
+    /// The second half: the name gets the body.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn place_received(
+        &self,
+        caller: &Caller,
+        to: (NodeId, Name<'_>),
+        mode: u32,
+        taken: Taken,
+        body: Received,
+    ) -> Result<Attr> {
+        self.place(caller, to, mode, taken, body.0)
     }
 
     /// Copies a file to a name: its body is shared wherever that is possible, its mode goes along, its attributes do not.

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Attr, Caller, Kind, Name, NodeId};
+use crate::policy::Scope;
 use crate::vfs::{DirEntry, HandleId, RenameMode};
 
 /// Bits of a virtual node number that belong to its tree; what lies between them and [`NodeId::VIRTUAL_BIT`] says which.
@@ -119,6 +120,12 @@ impl Trees {
     pub(super) fn root(&self, name: Name<'_>) -> Option<NodeId> {
         let index = self.trees.iter().position(|tree| tree.name() == name.as_bytes())?;
         Some(number(index, Place::ROOT))
+    }
+
+    /// Where the tree of a node stands: under its name in the root directory.
+    pub(super) fn scope(&self, id: NodeId) -> Result<Scope> {
+        let (tree, _) = self.at(id)?;
+        Ok(Scope::root().below(Name::new(tree.name())?))
     }
 
     /// Whether a handle is one of these.

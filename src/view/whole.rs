@@ -20,7 +20,12 @@ impl View {
         pieces: &mut Pieces<'_>,
     ) -> Result<Attr> {
         self.stored(parent, name)?;
-        self.vfs.put(caller, (parent, name), mode, taken, pieces)
+        // Refused before anything is received; and admitted for where the directory stands when all is there, because
+        // nothing can move to another scope while a pass is held.
+        drop(self.gate.make(parent, name)?);
+        let body = self.vfs().receive_for((parent, name), taken, pieces)?;
+        let made = self.gate.make(parent, name)?.place_received(caller, (parent, name), mode, taken, body)?;
+        self.made(parent, name, made)
     }
 
     /// As [`Vfs::copy`](crate::vfs::Vfs::copy).
@@ -38,7 +43,9 @@ impl View {
             return Err(Error::new(ErrorKind::Unsupported, "share what is computed"));
         }
         self.stored(parent, name)?;
-        self.vfs.copy(caller, from, (parent, name), taken)
+        self.gate.look(from, |_| Ok(()))?;
+        let made = self.gate.make(parent, name)?.copy(caller, from, (parent, name), taken)?;
+        self.made(parent, name, made)
     }
 
     /// As [`Vfs::append`](crate::vfs::Vfs::append).
@@ -49,6 +56,6 @@ impl View {
         if Trees::owns(handle) {
             return Err(Error::new(ErrorKind::BadHandle, "append to a computed file"));
         }
-        self.vfs.append(handle, data)
+        self.vfs().append(handle, data)
     }
 }

@@ -8,11 +8,12 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use super::gate::Gate;
 use super::virtuals::{Listing, Place, Tree, TreeEntry, read_only};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{WorkKey, WorkList};
 use crate::model::work::Status;
-use crate::model::{Attr, Caller, Kind, Name, NodeId, Principal};
+use crate::model::{Attr, Caller, Kind, Name, NodeId, VPath};
 use crate::vfs::{RenameMode, Vfs};
 use crate::work::{ClaimRequest, Scope, Stands, WorkEntry, node_of};
 
@@ -45,28 +46,34 @@ enum At {
 
 /// The tree, for one identity.
 pub(super) struct WorkTree {
-    vfs: Arc<Vfs>,
-    principal: Principal,
+    gate: Arc<Gate>,
+    sees: Box<dyn Fn(&VPath) -> bool + Send + Sync>,
 }
 
 impl fmt::Debug for WorkTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkTree").field("principal", &self.principal).finish_non_exhaustive()
+        f.debug_struct("WorkTree").field("who", self.gate.who()).finish_non_exhaustive()
     }
 }
 
 impl WorkTree {
-    pub(super) fn new(vfs: Arc<Vfs>, principal: Principal) -> Self {
-        Self { vfs, principal }
+    pub(super) fn new(gate: Arc<Gate>) -> Self {
+        let asked = Arc::clone(&gate);
+        Self { gate, sees: Box::new(move |path| asked.sees_path(path)) }
+    }
+
+    fn vfs(&self) -> &Vfs {
+        self.gate.vfs()
     }
 
     /// The items that this identity sees.
     fn scope(&self) -> Scope<'_> {
-        Scope::EVERYTHING
+        // Where that cannot be found out, each one is asked about.
+        if self.gate.sees_everything().unwrap_or(false) { Scope::EVERYTHING } else { Scope::seen_by(&*self.sees) }
     }
 
     fn status(&self) -> Result<Vec<u8>> {
-        let counts = self.vfs.work_counts(&self.scope())?;
+        let counts = self.vfs().work_counts(&self.scope())?;
         let mut text =
             serde_json::to_vec(&counts).map_err(|e| Error::new(ErrorKind::Io, "show the counts").because(e))?;
         text.push(b'\n');
@@ -74,7 +81,7 @@ impl WorkTree {
     }
 
     fn entry(&self, list: WorkList, node: NodeId) -> Result<WorkEntry> {
-        self.vfs.work_entry(list, node, &self.scope())?.ok_or_else(missing)
+        self.vfs().work_entry(list, node, &self.scope())?.ok_or_else(missing)
     }
 
     /// The entry at the place of a link, as long as that is its place.
@@ -85,8 +92,8 @@ impl WorkTree {
 
     /// The attributes of what is no link.
     fn own_attr(&self, kind: Kind, size: u64) -> Result<Attr> {
-        let root = self.vfs.getattr(NodeId::ROOT)?;
-        let changed = self.vfs.work_changed_at();
+        let root = self.vfs().getattr(NodeId::ROOT)?;
+        let changed = self.vfs().work_changed_at();
         let directory = kind == Kind::Directory;
         let (mode, nlink) = if directory { (0o777, 2) } else { (0o444, 1) };
         Ok(Attr { kind, mode, nlink, size, blocks: 0, rdev: 0, atime: changed, mtime: changed, ctime: changed, ..root })
@@ -136,7 +143,7 @@ impl Tree for WorkTree {
                 Ok(Box::new(all))
             }
             At::Directory(list) => {
-                let tree = Self::new(Arc::clone(&self.vfs), self.principal.clone());
+                let tree = Self::new(Arc::clone(&self.gate));
                 Ok(Box::new(Links { tree, list, given: Vec::new(), next: Some(WorkKey::START) }))
             }
             At::Status | At::Link(..) => Err(Error::new(ErrorKind::NotADirectory, "list what is no directory")),
@@ -180,9 +187,9 @@ impl Tree for WorkTree {
         if !may_write(caller, &entry.attr) {
             return Err(Error::new(ErrorKind::Denied, format!("move work item {node}, whose file may not be written")));
         }
-        let worker = self.principal.agent().map_or_else(|| format!("uid:{}", caller.uid), ToOwned::to_owned);
+        let worker = self.gate.who().agent().map_or_else(|| format!("uid:{}", caller.uid), ToOwned::to_owned);
         let request = ClaimRequest { worker: &worker, lease: None };
-        self.vfs.work_transit(node, Stands::In(state), to, None, &self.scope(), &request).map(drop)
+        self.gate.change(node)?.work_transit(node, Stands::In(state), to, None, &self.scope(), &request).map(drop)
     }
 }
 
@@ -200,7 +207,7 @@ impl Listing for Links {
         let position = usize::try_from(position).unwrap_or(usize::MAX);
         while position >= self.given.len() {
             let Some(after) = self.next else { return Ok(None) };
-            let (entries, next) = self.tree.vfs.work_entries(self.list, &self.tree.scope(), after)?;
+            let (entries, next) = self.tree.vfs().work_entries(self.list, &self.tree.scope(), after)?;
             self.next = next;
             let links = entries.into_iter().map(|entry| {
                 let (place, attr) = (place_of(self.list, &entry), link_attr(&entry));

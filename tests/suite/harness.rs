@@ -145,6 +145,13 @@ impl Mounted {
         self.arguments.extend(["--transport".to_owned(), transport.to_owned()]);
     }
 
+    /// Unmounts and mounts again with other arguments to `nexus mount`.
+    pub(crate) fn remount_with(&mut self, arguments: &[&str]) {
+        self.umount();
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self.mount();
+    }
+
     /// Unmounts and mounts again: nothing the kernel has cached is left.
     pub(crate) fn remount(&mut self) {
         self.umount();

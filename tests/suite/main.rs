@@ -11,6 +11,7 @@
 )]
 
 mod cli;
+mod configuration;
 mod crash;
 mod faults;
 mod fsck;
@@ -18,6 +19,7 @@ mod harness;
 mod large;
 mod library;
 mod model;
+mod policy;
 mod posix;
 mod programs;
 mod regressions;

@@ -8,16 +8,17 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("advice", &["error"]),
     ("model", &["error"]),
+    ("policy", &["model", "error"]),
     ("meta", &["model", "error"]),
     ("cas", &["meta", "model", "error"]),
     ("work", &["meta", "model", "error"]),
     ("vfs", &["work", "meta", "cas", "model", "error"]),
-    ("view", &["vfs", "work", "meta", "model", "error"]),
+    ("view", &["vfs", "policy", "work", "meta", "model", "error", "advice"]),
     ("transfer", &["view", "vfs", "model", "error"]),
     ("fuse", &["view", "vfs", "model", "error", "advice"]),
-    ("config", &["model", "error", "advice"]),
-    ("client", &["config", "view", "vfs", "model", "error", "advice"]),
-    ("daemon", &["client", "fuse", "view", "vfs", "model", "error", "advice"]),
+    ("config", &["policy", "model", "error", "advice"]),
+    ("client", &["config", "view", "vfs", "policy", "model", "error", "advice"]),
+    ("daemon", &["client", "fuse", "view", "vfs", "policy", "model", "error", "advice"]),
 ];
 
 /// A foreign crate, and the places that may use it.

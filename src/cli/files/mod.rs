@@ -16,7 +16,6 @@ use clap::{Args, Subcommand};
 use nexus::Nexus;
 use nexus::client::connect_existing;
 use nexus::error::Result;
-use nexus::model::Principal;
 
 use super::{Exit, configuration, output};
 
@@ -48,7 +47,8 @@ struct Store {
 
 impl Store {
     fn connect(self) -> Result<Nexus> {
-        connect_existing(&configuration(self.data_dir)?, Principal::default())
+        let config = configuration(self.data_dir)?;
+        connect_existing(&config, config.principal.clone())
     }
 }
 

@@ -5,6 +5,7 @@
 //! The database is in WAL mode, sqlite.org/wal.html, with `synchronous=NORMAL`: commits do not sync, [`WalFile`] does.
 
 mod alone;
+mod figures;
 mod invariants;
 mod read;
 mod repairs;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+pub use figures::Figures;
 pub use invariants::{Violations, invariants};
 pub use read::ReadTxn;
 pub use repairs::ForeignBody;
@@ -138,6 +140,16 @@ impl MetaStore {
         conn.execute_batch("BEGIN").map_err(sql("begin to read"))?;
         let failed = Some("opened read-only".into());
         Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: Arc::default() })
+    }
+
+    /// How much memory pages of the database may take, instead of 64 MiB.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn set_cache_mib(&self, mib: u64) -> Result<()> {
+        // Negative: in KiB, sqlite.org/pragma.html#pragma_cache_size.
+        let kib = -i64::try_from(mib.saturating_mul(1024)).unwrap_or(i64::MAX);
+        self.conn.pragma_update(None, "cache_size", kib).map_err(sql("set the size of the database's cache"))
     }
 
     /// The rows as the last acknowledged operation left them.
