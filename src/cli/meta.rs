@@ -6,11 +6,10 @@ use clap::{Args, Subcommand};
 use nexus::error::Result;
 use nexus::model::VPath;
 use nexus::model::metadata::{Condition, MetaValue};
-use nexus::work::Scope;
 use serde_json::{Map, Value, json};
 
 use super::output;
-use super::store_access::{find, path, with_store};
+use super::store_access::{path, with_nexus};
 
 /// Read and change custom metadata
 ///
@@ -73,18 +72,18 @@ enum MetaCommand {
 impl Meta {
     pub(crate) fn run(self) -> Result<()> {
         let Self { command, data_dir } = self;
-        with_store(data_dir, |vfs| match command {
+        with_nexus(data_dir, |nx| match command {
             MetaCommand::Get { path, key, json } => {
-                let value = vfs.meta_get(find(vfs, &path)?, &key)?;
+                let value = nx.metadata().value(path.as_bytes(), &key)?;
                 if json { output::line(as_json(&value)) } else { output::bytes(&as_text(&value)) }
             }
             MetaCommand::Set { path, key, value, json } => {
                 let value = if json { parse_json(&value)? } else { Value::String(value) };
-                vfs.meta_set(find(vfs, &path)?, &key, &MetaValue::Json(value), &Scope::EVERYTHING)
+                nx.metadata().set(path.as_bytes(), &key, value)
             }
-            MetaCommand::Rm { path, key } => vfs.meta_remove(find(vfs, &path)?, &key),
+            MetaCommand::Rm { path, key } => nx.metadata().remove(path.as_bytes(), &key),
             MetaCommand::Ls { path, json } => {
-                let all = vfs.meta_list(find(vfs, &path)?)?;
+                let all = nx.metadata().values(path.as_bytes())?;
                 if json {
                     let object: Map<_, _> = all.iter().map(|(key, value)| (key.clone(), as_json(value))).collect();
                     return output::line(Value::Object(object));
@@ -121,19 +120,11 @@ pub(crate) struct Find {
 
 impl Find {
     pub(crate) fn run(self) -> Result<()> {
-        with_store(self.data_dir, |vfs| {
-            let scope = Scope::EVERYTHING.under(self.under.as_ref());
-            let mut after = None;
-            loop {
-                let page = vfs.find(&self.conditions, &scope, after)?;
-                for found in page.found {
-                    if self.json { output::json(&found)? } else { output::line(&found.virtual_path)? }
-                }
-                match page.next {
-                    Some(next) => after = Some(next),
-                    None => return Ok(()),
-                }
-            }
+        with_nexus(self.data_dir, |nx| {
+            let under = self.under.unwrap_or_else(VPath::root);
+            nx.find(&self.conditions, under.as_bytes())?
+                .iter()
+                .try_for_each(|found| if self.json { output::json(found) } else { output::line(&found.virtual_path) })
         })
     }
 }

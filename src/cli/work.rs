@@ -1,22 +1,20 @@
 //! `nexus work`: the queue.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use nexus::advice;
+use nexus::client::Work as Queue;
 use nexus::error::{Error, ErrorKind, Result};
-use nexus::meta::{WorkKey, WorkList};
+use nexus::model::VPath;
 use nexus::model::work::Status;
-use nexus::model::{NodeId, VPath};
-use nexus::vfs::Vfs;
-use nexus::work::{ClaimRequest, Scope, Stands, WorkItem};
+use nexus::work::WorkItem;
+use nexus::{Nexus, advice};
 
 use super::output;
-use super::store_access::{find, path, with_store};
+use super::store_access::{path, with_nexus};
 
-/// How long a watch waits at a time; a store that is closed ends it no later.
+/// How long a watch waits at a time.
 const WATCH_SECONDS: u64 = 1;
 
 /// The queue of work items
@@ -129,24 +127,27 @@ struct End {
 impl Work {
     pub(crate) fn run(self) -> Result<()> {
         let Self { command, data_dir, under } = self;
-        with_store(data_dir, |vfs| {
-            let scope = Scope::EVERYTHING.under(under.as_ref());
+        with_nexus(data_dir, |nx| {
+            let queue = match &under {
+                Some(under) => nx.work().under(under.as_bytes())?,
+                None => nx.work(),
+            };
             match command {
-                WorkCommand::Ready(list) => list.print(vfs, WorkList::In(Status::Ready), &scope),
-                WorkCommand::Pending(list) => list.print(vfs, WorkList::In(Status::Pending), &scope),
-                WorkCommand::Blocked(list) => list.print(vfs, WorkList::In(Status::Blocked), &scope),
-                WorkCommand::InProgress(list) => list.print(vfs, WorkList::In(Status::InProgress), &scope),
-                WorkCommand::Completed(list) => list.print(vfs, WorkList::In(Status::Completed), &scope),
-                WorkCommand::Failed(list) => list.print(vfs, WorkList::In(Status::Failed), &scope),
-                WorkCommand::ByPriority(list) => list.print(vfs, WorkList::ByPriority, &scope),
-                WorkCommand::Status { json } => print_counts(vfs, json, &scope),
-                WorkCommand::Claim(claim) => claim.run(vfs, &scope),
-                WorkCommand::Complete(end) => end.run(vfs, Status::Completed, &scope),
-                WorkCommand::Fail(end) => end.run(vfs, Status::Failed, &scope),
-                WorkCommand::Release(end) => end.run(vfs, Status::Ready, &scope),
-                WorkCommand::Watch => watch(vfs, &scope),
+                WorkCommand::Ready(list) => list.print(queue.ready(list.limit)?),
+                WorkCommand::Pending(list) => list.print(queue.pending(list.limit)?),
+                WorkCommand::Blocked(list) => list.print(queue.blocked(list.limit)?),
+                WorkCommand::InProgress(list) => list.print(queue.in_progress(list.limit)?),
+                WorkCommand::Completed(list) => list.print(queue.completed(list.limit)?),
+                WorkCommand::Failed(list) => list.print(queue.failed(list.limit)?),
+                WorkCommand::ByPriority(list) => list.print(queue.by_priority(list.limit)?),
+                WorkCommand::Status { json } => print_counts(&queue, json),
+                WorkCommand::Claim(claim) => claim.run(nx, &queue),
+                WorkCommand::Complete(end) => end.run(nx, &queue, Status::Completed),
+                WorkCommand::Fail(end) => end.run(nx, &queue, Status::Failed),
+                WorkCommand::Release(end) => end.run(nx, &queue, Status::Ready),
+                WorkCommand::Watch => watch(&queue),
                 WorkCommand::Graph { json, .. } => {
-                    let graph = vfs.work_graph(&scope)?;
+                    let graph = queue.graph()?;
                     if json { output::json(&graph) } else { output::bytes(graph.to_dot().as_bytes()) }
                 }
             }
@@ -155,21 +156,8 @@ impl Work {
 }
 
 impl List {
-    fn print(&self, vfs: &Vfs, list: WorkList, scope: &Scope<'_>) -> Result<()> {
-        let mut left = self.limit.unwrap_or(usize::MAX);
-        let mut after = WorkKey::START;
-        while left > 0 {
-            let page = vfs.work_page(list, scope, after, left)?;
-            left -= page.items.len();
-            for item in &page.items {
-                if self.json { output::json(item)? } else { output::line(row(item))? }
-            }
-            match page.next {
-                Some(next) => after = next,
-                None => break,
-            }
-        }
-        Ok(())
+    fn print(&self, items: Vec<WorkItem>) -> Result<()> {
+        items.iter().try_for_each(|item| if self.json { output::json(item) } else { output::line(row(item)) })
     }
 }
 
@@ -184,8 +172,8 @@ fn row(item: &WorkItem) -> String {
     format!("{priority:>10}  {:<11}  {more:<20}  {}", item.state.word(), item.virtual_path.escape_debug())
 }
 
-fn print_counts(vfs: &Vfs, json: bool, scope: &Scope<'_>) -> Result<()> {
-    let counts = vfs.work_counts(scope)?;
+fn print_counts(queue: &Queue<'_>, json: bool) -> Result<()> {
+    let counts = queue.status()?;
     if json {
         return output::json(&counts);
     }
@@ -202,15 +190,15 @@ fn print_counts(vfs: &Vfs, json: bool, scope: &Scope<'_>) -> Result<()> {
 }
 
 impl Claim {
-    fn run(self, vfs: &Vfs, scope: &Scope<'_>) -> Result<()> {
+    fn run(self, nx: &Nexus, queue: &Queue<'_>) -> Result<()> {
         let worker = self.worker.unwrap_or_else(this_worker);
-        let request = ClaimRequest { worker: &worker, lease: self.lease };
-        let named = self.item.as_ref().map(|item| find(vfs, item)).transpose()?;
-        let claimed = vfs.work_claim(named, scope, &request, self.wait.unwrap_or_default());
-        let claimed = claimed.map_err(|e| match (&self.item, e.kind()) {
-            (Some(item), ErrorKind::NotFound) => refused(&e, item, "only what is ready can be claimed", vfs, named),
-            _ => e,
-        })?;
+        let claimed = match &self.item {
+            Some(item) => Some(queue.claim_item(item.as_bytes(), &worker, self.lease).map_err(|e| match e.kind() {
+                ErrorKind::NotFound => refused(&e, item, "only what is ready can be claimed", nx),
+                _ => e,
+            })?),
+            None => queue.claim(&worker, self.lease, self.wait.unwrap_or_default())?,
+        };
         match claimed {
             Some(claim) if self.json => output::json(&claim),
             Some(claim) => output::line(&claim.item.virtual_path),
@@ -220,32 +208,39 @@ impl Claim {
 }
 
 impl End {
-    fn run(self, vfs: &Vfs, to: Status, scope: &Scope<'_>) -> Result<()> {
-        let id = find(vfs, &self.item)?;
-        let request = ClaimRequest { worker: &this_worker(), lease: None };
-        let item = vfs.work_transit(id, Stands::Anywhere, to, self.claim, scope, &request).map_err(|e| {
+    fn run(self, nx: &Nexus, queue: &Queue<'_>, to: Status) -> Result<()> {
+        let item = self.item.as_bytes();
+        let ended = match to {
+            Status::Completed => queue.complete(item, self.claim),
+            Status::Failed => queue.fail(item, self.claim),
+            _ => queue.release(item, self.claim),
+        };
+        let ended = ended.map_err(|e| {
             let rule =
                 "only what is in progress can be completed, fail or be released; what failed can be released, too";
-            refused(&e, &self.item, rule, vfs, Some(id))
+            match e.kind() {
+                ErrorKind::NotFound | ErrorKind::NotPermitted => refused(&e, &self.item, rule, nx),
+                _ => e,
+            }
         })?;
-        if self.json { output::json(&item) } else { Ok(()) }
+        if self.json { output::json(&ended) } else { Ok(()) }
     }
 }
 
-/// What the user should know about a transition that was refused: the path that he typed, and why it waits.
-fn refused(error: &Error, item: &VPath, rule: &str, vfs: &Vfs, id: Option<NodeId>) -> Error {
-    let why = id.and_then(|id| vfs.getxattr(id, b"user.nexus.why").ok()).unwrap_or_default();
-    let why = String::from_utf8_lossy(&why).replace('\n', "; ");
+/// What the user should know about a transition that was refused: what is allowed, and why the item waits.
+fn refused(error: &Error, item: &VPath, rule: &str, nx: &Nexus) -> Error {
+    let why = nx.metadata().get(item.as_bytes(), "nexus.why").ok();
+    let why = why.as_ref().and_then(|why| why.as_str()).unwrap_or_default().replace('\n', "; ");
     let hint = if why.is_empty() { rule.to_owned() } else { format!("{rule}; this one waits for: {why}") };
-    advice::refusal(error.kind(), format!("{} ({item})", error.context()), advice::reason(error), hint)
+    advice::with_hint(error, hint)
 }
 
-fn watch(vfs: &Arc<Vfs>, scope: &Scope<'_>) -> Result<()> {
-    let mut last = vfs.work_changes(scope, None, Duration::ZERO)?.last;
+fn watch(queue: &Queue<'_>) -> Result<()> {
+    let mut last = queue.changes(None, Duration::ZERO)?.last;
     loop {
-        let seen = vfs.work_changes(scope, Some(last), Duration::from_secs(WATCH_SECONDS))?;
+        let seen = queue.changes(Some(last), Duration::from_secs(WATCH_SECONDS))?;
         if seen.missed {
-            output::note("changes came faster than they could be told, and some are left out");
+            output::note("some changes are left out: they came too fast, or another process has taken the store over");
         }
         for change in &seen.changes {
             output::json(change)?;

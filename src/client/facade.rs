@@ -48,7 +48,7 @@ pub struct Nexus {
 }
 
 impl Nexus {
-    pub(super) fn find(data_dir: PathBuf, principal: Principal, policy: Arc<Policy>) -> Result<Self> {
+    pub(super) fn reach(data_dir: PathBuf, principal: Principal, policy: Arc<Policy>) -> Result<Self> {
         Ok(Self { route: Route::find(data_dir.clone(), principal, policy)?, data_dir })
     }
 
@@ -110,14 +110,21 @@ impl Nexus {
         self.route.close(&mut Luggage::default())
     }
 
+    /// As [`Nexus::collect`], with the answer.
+    pub(super) fn gather(&self, request: &Request) -> Result<(Reply, Vec<Item>)> {
+        let mut luggage = Luggage::default();
+        let reply = self.route.call(request, &mut luggage)?;
+        Ok((reply, luggage.items))
+    }
+
     pub(super) fn call(&self, request: &Request) -> Result<Reply> {
         self.route.call(request, &mut Luggage::default())
     }
 
     pub(super) fn collect(&self, request: &Request) -> Result<Vec<Item>> {
-        let mut luggage = Luggage::default();
-        done(self.route.call(request, &mut luggage)?)?;
-        Ok(luggage.items)
+        let (reply, items) = self.gather(request)?;
+        done(reply)?;
+        Ok(items)
     }
 }
 

@@ -9,7 +9,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `facade`, `bodies`, `tree`, `metadata` | the operations as a program calls them |
+//! | `facade`, `bodies`, `tree`, `metadata`, `work` | the operations as a program calls them |
 //! | `types` | what they tell |
 //! | `request` | every operation as a value, and its answer |
 //! | `serve` | carrying a request out |
@@ -32,6 +32,7 @@ mod steward;
 mod tree;
 mod types;
 mod wire;
+mod work;
 
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,7 @@ pub use metadata::Metadata;
 pub use owner::Owner;
 pub use steward::Steward;
 pub use types::{Duplicate, Entry, EntryKind, Info, MountInfo, MountWish, Role, Status, Usage};
+pub use work::Work;
 
 /// Connects to the store that `config` names. If there is none, it is made: the directory must then be empty or not exist.
 ///
@@ -94,7 +96,7 @@ pub fn connect_as(config: &Config, principal: Principal) -> Result<Nexus> {
             _ => {}
         }
     }
-    Nexus::find(canonical(&config.data_dir)?, principal, config.policy())
+    Nexus::reach(canonical(&config.data_dir)?, principal, config.policy())
 }
 
 /// As [`connect()`], with the configuration that environment and configuration files give: `NEXUS_DATA_DIR`, `./nexus.yaml`
@@ -122,7 +124,7 @@ pub fn connect_existing(config: &Config, principal: Principal) -> Result<Nexus> 
     if !has_store(&config.data_dir) {
         return Err(no_store(&config.data_dir));
     }
-    Nexus::find(canonical(&config.data_dir)?, principal, config.policy())
+    Nexus::reach(canonical(&config.data_dir)?, principal, config.policy())
 }
 
 fn has_store(data_dir: &Path) -> bool {

@@ -4,11 +4,18 @@
 //! facade. The order of the variants is part of the protocol: new ones come last, and a change of old ones is a new
 //! version of the protocol (`wire`).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::types::{Duplicate, Entry, Info, MountInfo, MountWish, Status, Usage};
 use crate::error::ErrorKind;
+use crate::meta::WorkList;
 use crate::model::VPath;
+use crate::model::metadata::Condition;
+use crate::model::work::Status as WorkStatus;
+use crate::vfs::Match;
+use crate::work::{Claim, Dependency, GraphNode, WorkChange, WorkCounts, WorkItem};
 
 /// A path on its way: it is parsed again where it arrives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +131,48 @@ pub(crate) enum Request {
     Stop {
         lazy: bool,
     },
+    /// What fulfils all conditions.
+    Find {
+        conditions: Vec<Condition>,
+        under: Path,
+    },
+    WorkList {
+        list: WorkList,
+        under: Path,
+        limit: Option<u64>,
+    },
+    WorkCounts {
+        under: Path,
+    },
+    WorkGraph {
+        under: Path,
+    },
+    /// Claim the first ready item; whoever carries it out waits no longer than he likes.
+    ClaimNext {
+        under: Path,
+        worker: String,
+        lease: Option<Duration>,
+        wait: Duration,
+    },
+    ClaimItem {
+        item: Path,
+        under: Path,
+        worker: String,
+        lease: Option<Duration>,
+    },
+    /// Bring an item into another state, by this claim or by none.
+    MoveItem {
+        item: Path,
+        under: Path,
+        to: WorkStatus,
+        claim: Option<u64>,
+    },
+    /// What happened behind a change; the wait is as that of a claim.
+    WorkChanges {
+        under: Path,
+        after: Option<u64>,
+        wait: Duration,
+    },
 }
 
 /// Whether a request may be made again when nobody knows whether it was carried out.
@@ -163,6 +212,11 @@ impl Request {
             | Self::Status
             | Self::HandOver
             | Self::Mounts
+            | Self::Find { .. }
+            | Self::WorkList { .. }
+            | Self::WorkCounts { .. }
+            | Self::WorkGraph { .. }
+            | Self::WorkChanges { .. }
             | Self::Write { mode: WriteMode::Replace, .. }
             | Self::Copy { .. }
             | Self::MakeDirectory { parents: true, .. } => Repeat::Harmless,
@@ -174,7 +228,10 @@ impl Request {
             | Self::RemoveMetadata { .. }
             | Self::Mount(_)
             | Self::Unmount { .. }
-            | Self::Stop { .. } => Repeat::Tells,
+            | Self::Stop { .. }
+            | Self::ClaimNext { .. }
+            | Self::ClaimItem { .. }
+            | Self::MoveItem { .. } => Repeat::Tells,
         }
     }
 
@@ -207,6 +264,14 @@ impl Request {
             Self::Unmount { mountpoint, .. } => format!("unmounting {}", bytes(mountpoint)),
             Self::Mounts => "listing the mounts".into(),
             Self::Stop { .. } => "stopping the daemon".into(),
+            Self::Find { .. } => "searching by metadata".into(),
+            Self::WorkList { .. } => "listing work items".into(),
+            Self::WorkCounts { .. } => "counting work items".into(),
+            Self::WorkGraph { .. } => "telling what waits for what".into(),
+            Self::ClaimNext { .. } => "claiming a work item".into(),
+            Self::ClaimItem { item, .. } => format!("claiming the work item {}", item.0),
+            Self::MoveItem { item, to, .. } => format!("bringing the work item {} to {to}", item.0),
+            Self::WorkChanges { .. } => "watching the queue".into(),
         }
     }
 }
@@ -230,6 +295,17 @@ pub(crate) enum Reply {
     Json(String),
     Status(Box<Status>),
     Mounts(Vec<MountInfo>),
+    /// A metadata value that is no text.
+    Binary(serde_bytes::ByteBuf),
+    WorkCounts(WorkCounts),
+    /// What was claimed, if anything was ready.
+    Claim(Option<Box<Claim>>),
+    WorkItem(Box<WorkItem>),
+    /// The number of the latest change, and whether some are not known any more.
+    WorkSeen {
+        last: u64,
+        missed: bool,
+    },
 }
 
 /// A file at one moment: as long as this is the same, so is its body.
@@ -248,6 +324,13 @@ pub(crate) enum Item {
     Duplicate(Duplicate),
     /// A metadata key with its value as JSON text.
     Metadata(String, String),
+    /// A metadata key whose value is no text.
+    Binary(String, serde_bytes::ByteBuf),
+    Match(Match),
+    Work(Box<WorkItem>),
+    GraphNode(GraphNode),
+    Dependency(Dependency),
+    WorkChange(WorkChange),
 }
 
 /// An error on its way.

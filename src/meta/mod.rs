@@ -177,7 +177,7 @@ pub struct WorkFacts {
 }
 
 /// A list of work items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkList {
     /// Those that stand in one state, in the order of that state.
     In(Status),

@@ -1,7 +1,8 @@
 //! What moves in the queue, told to whoever waits for it.
 //!
-//! Changes are numbered in the order in which they were acknowledged. Nothing is kept for long: whoever is slow learns that
-//! it missed some. Its lock is taken last, under that of the core.
+//! Changes are numbered in the order in which they were acknowledged, from the moment on at which the store was opened:
+//! whoever watched the process that had it before learns that he missed some. Nothing is kept for long: the same goes for
+//! who is slow. Its lock is taken last, under that of the core.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use crate::work::{Moved, Paths, Scope, WorkChange};
 const KEPT_MAX: usize = 4096;
 
 /// The changes of the queue.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Feed {
     state: Mutex<State>,
     moved: Condvar,
@@ -36,6 +37,12 @@ struct State {
 }
 
 impl Feed {
+    /// Without changes, of a store that is opened now.
+    pub(super) fn begun(now: Timestamp) -> Self {
+        let state = State { last: u64::try_from(now.0 / 1_000).unwrap_or(0), ..State::default() };
+        Self { state: Mutex::new(state), moved: Condvar::new() }
+    }
+
     /// Takes what an operation has moved, right after it.
     pub(super) fn publish(&self, read: ReadTxn<'_>, moved: &[Moved], now: Timestamp) -> Result<()> {
         let mut state = self.state.lock();
@@ -85,11 +92,12 @@ impl Feed {
         self.state.lock().last
     }
 
-    /// Waits until there is a change behind `after`, but not for longer than `patience`.
+    /// Waits until there is a change behind `after`, but not for longer than `patience`, and not at all for a number that
+    /// was never given.
     pub(super) fn wait(&self, after: u64, patience: Duration) {
         let until = Instant::now().checked_add(patience);
         let mut state = self.state.lock();
-        while state.last <= after {
+        while state.last == after {
             let timed_out = match until {
                 Some(until) => self.moved.wait_until(&mut state, until).timed_out(),
                 None => {
@@ -108,6 +116,7 @@ impl Feed {
         let state = self.state.lock();
         let oldest = state.kept.front().map_or(state.last, |(_, change)| change.number - 1);
         let behind = state.kept.iter().filter(|(path, change)| change.number > after && scope.holds(path));
-        (behind.map(|(_, change)| change.clone()).collect(), state.last, after < oldest)
+        let missed = after < oldest || after > state.last;
+        (behind.map(|(_, change)| change.clone()).collect(), state.last, missed)
     }
 }

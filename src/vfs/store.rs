@@ -298,7 +298,7 @@ impl Vfs {
             staging: Staging::new(&data_dir),
             space: Space::new(&data_dir),
             sealing: Arc::default(),
-            feed: Feed::default(),
+            feed: Feed::begun(clock()),
             upkeep: Arc::default(),
             swept: AtomicU8::default(),
             kept: Mutex::default(),

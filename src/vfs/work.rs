@@ -160,16 +160,32 @@ impl Vfs {
         let Some(after) = after else {
             return Ok(WorkChanges { changes: Vec::new(), last: self.feed.watch(), missed: false });
         };
+        // Whoever asks may have watched the process that had the store before.
+        self.feed.watch();
         drop(self.current_queue()?);
         self.feed.wait(after, wait);
         let (changes, last, missed) = self.feed.since(after, scope);
         Ok(WorkChanges { changes, last, missed })
     }
 
-    /// Why an item is blocked, a line for each open dependency; `None` for what is not blocked.
-    pub(super) fn work_why(&self, id: NodeId) -> Result<Option<String>> {
+    /// The number of the latest change of the queue.
+    #[must_use]
+    pub fn work_seen(&self) -> u64 {
+        self.feed.last()
+    }
+
+    /// Waits until something has changed since [`Vfs::work_seen`] told its number, but not for longer than `patience`.
+    pub fn work_wait(&self, seen: u64, patience: Duration) {
+        self.feed.wait(seen, patience);
+    }
+
+    /// Why an item is blocked, a line for each open dependency of the scope; `None` for what is not blocked.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn work_why(&self, id: NodeId, scope: &Scope<'_>) -> Result<Option<String>> {
         let core = self.current_queue()?;
-        work::why(core.meta.read(), id, &Scope::EVERYTHING)
+        work::why(core.meta.read(), id, scope)
     }
 
     /// The number of the latest claim of an item; `None` for what was never claimed.

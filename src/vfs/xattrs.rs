@@ -45,7 +45,7 @@ impl Vfs {
     }
 
     /// The same for a caller who may depend on what he sees; `json` notes that the value is the text of a JSON value.
-    pub(super) fn put_attr(
+    pub(crate) fn put_attr(
         &self,
         id: NodeId,
         key: &[u8],
@@ -135,7 +135,7 @@ impl Vfs {
         let none = || Error::new(ErrorKind::NoAttribute, "read a virtual attribute");
         let text = match name {
             b"path_id" => id.to_string(),
-            b"why" => self.work_why(id)?.ok_or_else(none)?,
+            b"why" => self.work_why(id, &Scope::EVERYTHING)?.ok_or_else(none)?,
             b"claim" => self.work_claim_number(id)?.ok_or_else(none)?.to_string(),
             b"created_at" => crate::model::rfc3339(row.attr.btime),
             b"etag" if row.attr.kind == Kind::File => self.etag(id)?.to_string(),

@@ -125,6 +125,11 @@ impl Gate {
         self.policy.admit(&self.who, &Scope::of(path), Access::Read).is_ok()
     }
 
+    /// Whether the identity may change what is at a path, if there is something. Asks nobody but the policy.
+    pub(super) fn changes_path(&self, path: &VPath) -> bool {
+        self.sees_path(path) && self.policy.admit(&self.who, &Scope::of(path), Access::Write).is_ok()
+    }
+
     /// Looks at a node.
     pub(super) fn look<T>(&self, id: NodeId, look: impl Fn(&Vfs) -> Result<T>) -> Result<T> {
         self.watch(|| self.may_read(id), look, drop)

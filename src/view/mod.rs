@@ -15,13 +15,15 @@
 //! | `shown` | attributes and numbers without what is hidden |
 //! | `home` | the directories of a tenant |
 //! | `archive` | the one way into `/archives` |
+//! | `metadata` | custom metadata, and finding files by it |
+//! | `work` | the queue |
 //! | `virtuals` | trees that are computed when they are looked at |
 //! | `work_tree` | one of them, `/.work`: the queue as directories |
 //! | `whole` | whole bodies, as the library writes and copies files |
 //! | `system` | `/system`, the tree about the store |
 //!
 //! Not hidden from other tenants, because the store is one: how many nodes it has had (numbers are given in order), how
-//! long an operation takes (a body that is stored already is stored faster), and how full the disk is, coarsely.
+//! often the queue has changed, how long an operation takes (a body that is stored already is stored faster), and how full the disk is, coarsely.
 
 mod archive;
 mod entries;
@@ -29,12 +31,14 @@ mod files;
 mod gate;
 mod home;
 mod listing;
+mod metadata;
 mod moves;
 mod nodes;
 mod shown;
 mod system;
 mod virtuals;
 mod whole;
+mod work;
 mod work_tree;
 
 use std::collections::HashMap;

@@ -89,7 +89,7 @@ impl View {
     }
 
     /// As [`Vfs::getxattr`](crate::vfs::Vfs::getxattr), and `user.nexus.tenant`. `user.nexus.refs` counts the files that
-    /// this identity sees.
+    /// this identity sees, `user.nexus.why` names those.
     ///
     /// # Errors
     /// As there.
@@ -112,11 +112,12 @@ impl View {
                 }
                 Ok(seen.to_string().into_bytes())
             }),
+            b"user.nexus.why" => self.work_why(id),
             _ => self.gate.look(id, |vfs| vfs.getxattr(id, key)),
         }
     }
 
-    /// As [`Vfs::setxattr`](crate::vfs::Vfs::setxattr).
+    /// As [`Vfs::setxattr`](crate::vfs::Vfs::setxattr). A work item can depend on what this identity sees.
     ///
     /// # Errors
     /// As there.
@@ -124,7 +125,8 @@ impl View {
         if id.is_virtual() {
             return Err(self.change_tree(id));
         }
-        self.gate.change(id)?.setxattr(id, key, value, mode)
+        let sees = |path: &VPath| self.gate.sees_path(path);
+        self.gate.change(id)?.put_attr(id, key, value, false, mode, &self.seen(&sees)?)
     }
 
     /// As [`Vfs::listxattr`](crate::vfs::Vfs::listxattr).

@@ -72,8 +72,8 @@ pub fn counts(read: ReadTxn<'_>, scope: &Scope<'_>) -> Result<WorkCounts> {
     }
 }
 
-/// Why an item is blocked: a line for each dependency that is open, with its number, where it stands and its path. `None`
-/// for what is not blocked.
+/// Why an item is blocked: a line for each dependency that is open, with its number, where it stands and its path. Those out
+/// of the scope are one line without either. `None` for what is not blocked.
 ///
 /// # Errors
 /// What the database reports.
@@ -84,11 +84,17 @@ pub fn why(read: ReadTxn<'_>, id: NodeId, scope: &Scope<'_>) -> Result<Option<St
     }
     let mut paths = Paths::new(read);
     let open = read.open_dependencies(id)?;
-    let mut lines = Vec::new();
+    let (mut lines, mut hidden) = (Vec::new(), false);
     for target in open.iter().take(REASONS_MAX) {
+        let Some(path) = paths.of(*target, scope)? else {
+            hidden = true;
+            continue;
+        };
         let state = read.work(*target)?.map_or("no work item", |row| row.state().word());
-        let path = paths.of(*target, scope)?.map_or_else(|| "out of sight".into(), |path| path.to_string());
         lines.push(format!("{target} {state} {path}"));
+    }
+    if hidden {
+        lines.push("what is out of sight".into());
     }
     if open.len() > REASONS_MAX {
         lines.push(format!("and {} more", open.len() - REASONS_MAX));

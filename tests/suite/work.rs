@@ -7,6 +7,7 @@ mod commands;
 mod door;
 mod find;
 mod lease;
+mod live;
 mod migrate;
 mod queue;
 mod race;

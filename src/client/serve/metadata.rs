@@ -1,65 +1,55 @@
-//! Custom metadata: the extended attribute `user.KEY`, seen as JSON.
-//!
-//! A string is stored as its bytes, any other JSON value as its text. Bytes that are not UTF-8 have no JSON form.
+//! Custom metadata, and finding files by it.
 
-use super::super::request::Item;
+use serde_bytes::ByteBuf;
+
+use super::super::request::{Item, Reply};
 use super::{Context, Exchange};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::VPath;
-use crate::vfs::XattrMode;
-
-/// Where custom metadata stands among the extended attributes.
-const PREFIX: &[u8] = b"user.";
+use crate::model::metadata::{Condition, MetaValue};
 
 impl Context<'_> {
-    pub(super) fn metadata(&self, path: &VPath, key: &str) -> Result<String> {
-        let id = self.find(path)?.id;
-        json(self.view.getxattr(id, &attribute(key)?)?)
+    pub(super) fn metadata(&self, path: &VPath, key: &str) -> Result<Reply> {
+        Ok(match self.view.meta_get(self.find(path)?.id, key)? {
+            MetaValue::Json(value) => Reply::Json(value.to_string()),
+            MetaValue::Bytes(bytes) => Reply::Binary(ByteBuf::from(bytes)),
+        })
     }
 
     pub(super) fn set_metadata(&self, path: &VPath, key: &str, json: &str) -> Result<()> {
-        let value: serde_json::Value = serde_json::from_str(json)
+        let value = serde_json::from_str(json)
             .map_err(|e| Error::new(ErrorKind::Invalid, "understand the JSON value").because(e))?;
-        let bytes = match value {
-            serde_json::Value::String(text) => text.into_bytes(),
-            other => other.to_string().into_bytes(),
-        };
-        let id = self.find(path)?.id;
-        self.view.setxattr(id, &attribute(key)?, &bytes, XattrMode::Set)
+        self.view.meta_set(self.find(path)?.id, key, &MetaValue::Json(value))
     }
 
     pub(super) fn remove_metadata(&self, path: &VPath, key: &str) -> Result<()> {
-        let id = self.find(path)?.id;
-        self.view.removexattr(id, &attribute(key)?)
+        self.view.meta_remove(self.find(path)?.id, key)
     }
 
     pub(super) fn list_metadata(&self, path: &VPath, exchange: &mut dyn Exchange) -> Result<()> {
-        let id = self.find(path)?.id;
-        for attribute in self.view.listxattr(id)? {
-            let Some(key) = attribute.strip_prefix(PREFIX).and_then(|key| std::str::from_utf8(key).ok()) else {
-                continue;
-            };
-            match self.view.getxattr(id, &attribute) {
-                Ok(value) => exchange.item(Item::Metadata(key.to_owned(), json(value)?))?,
-                // Removed since it was listed.
-                Err(e) if e.kind() == ErrorKind::NoAttribute => {}
-                Err(e) => return Err(e),
-            }
+        for (key, value) in self.view.meta_list(self.find(path)?.id)? {
+            exchange.item(match value {
+                MetaValue::Json(value) => Item::Metadata(key, value.to_string()),
+                MetaValue::Bytes(bytes) => Item::Binary(key, ByteBuf::from(bytes)),
+            })?;
         }
         Ok(())
     }
-}
 
-fn attribute(key: &str) -> Result<Vec<u8>> {
-    if key.is_empty() || key.contains('\0') {
-        return Err(Error::new(ErrorKind::Invalid, "use an empty key, or one with NUL"));
+    pub(super) fn find_by_metadata(
+        &self,
+        conditions: &[Condition],
+        under: &VPath,
+        exchange: &mut dyn Exchange,
+    ) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page = self.view.meta_find(conditions, under, after.as_ref())?;
+            page.found.into_iter().try_for_each(|found| exchange.item(Item::Match(found)))?;
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
     }
-    Ok([PREFIX, key.as_bytes()].concat())
-}
-
-/// Stored bytes as JSON text.
-fn json(bytes: Vec<u8>) -> Result<String> {
-    let text = String::from_utf8(bytes)
-        .map_err(|e| Error::new(ErrorKind::Unsupported, "show bytes that are not UTF-8 as JSON").because(e))?;
-    Ok(serde_json::Value::String(text).to_string())
 }

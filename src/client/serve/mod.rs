@@ -11,6 +11,7 @@ mod measure;
 mod metadata;
 mod remove;
 mod walk;
+mod work;
 
 pub(super) use look::PIECE_BYTES_MAX;
 
@@ -67,10 +68,18 @@ impl Context<'_> {
             Request::Delete { path } => done(self.delete(&path.0)),
             Request::MakeDirectory { path, parents } => done(self.make_directory(&path.0, *parents)),
             Request::RemoveDirectory { path, recursive } => done(self.remove_directory(&path.0, *recursive)),
-            Request::Metadata { path, key } => self.metadata(&path.0, key).map(Reply::Json),
+            Request::Metadata { path, key } => self.metadata(&path.0, key),
             Request::SetMetadata { path, key, json } => done(self.set_metadata(&path.0, key, json)),
             Request::RemoveMetadata { path, key } => done(self.remove_metadata(&path.0, key)),
             Request::ListMetadata { path } => done(self.list_metadata(&path.0, exchange)),
+            Request::Find { conditions, under } => done(self.find_by_metadata(conditions, &under.0, exchange)),
+            Request::WorkList { list, under, limit } => done(self.work_list(*list, &under.0, *limit, exchange)),
+            Request::WorkCounts { under } => self.view.work_counts(&under.0).map(Reply::WorkCounts),
+            Request::WorkGraph { under } => done(self.work_graph(&under.0, exchange)),
+            Request::ClaimNext { under, worker, lease, wait } => self.claim_next(&under.0, worker, *lease, *wait),
+            Request::ClaimItem { item, under, worker, lease } => self.claim_item(&item.0, &under.0, worker, *lease),
+            Request::MoveItem { item, under, to, claim } => self.move_item(&item.0, &under.0, *to, *claim),
+            Request::WorkChanges { under, after, wait } => self.work_changes(&under.0, *after, *wait, exchange),
             Request::Sync => done(self.view.vfs().sync()),
             Request::Status
             | Request::HandOver

@@ -8,6 +8,7 @@ use super::frame::{self, FRAME_BYTES_MAX, Kind};
 use crate::client::request::Item;
 use crate::client::serve::Exchange;
 use crate::error::{Error, ErrorKind, Result};
+use crate::work::WorkItem;
 
 /// How long a frame may take that has begun, and an answer until it is taken.
 pub(super) const FRAME_TIME_MAX: Duration = Duration::from_secs(30);
@@ -84,9 +85,23 @@ fn weight(item: &Item) -> usize {
         Item::Entry(entry) => entry.path.len(),
         Item::Duplicate(found) => found.paths.iter().map(|path| path.len() + 3).sum(),
         Item::Metadata(key, json) => key.len() + json.len(),
+        Item::Binary(key, value) => key.len() + value.len(),
+        Item::Match(found) => found.virtual_path.len() + found.path_id.len(),
+        Item::Work(item) => work_item(item),
+        Item::GraphNode(node) => node.virtual_path.len() + node.path_id.len(),
+        Item::Dependency(dependency) => dependency.item.len() + dependency.depends_on.len(),
+        Item::WorkChange(change) => change.virtual_path.len() + change.path_id.len() + change.at.len(),
     };
     debug_assert!(bytes < FRAME_BYTES_MAX - GATHER_BYTES, "every item fits behind others");
     bytes + 64
+}
+
+/// The texts of a work item; of them, attributes are as long as an attribute can be.
+fn work_item(item: &WorkItem) -> usize {
+    let free = [&item.worker_id, &item.started_at, &item.completed_at, &item.lease_until, &item.tags, &item.tenant_id];
+    let free: usize = free.into_iter().flatten().map(String::len).sum();
+    let hash = item.content_hash.as_ref().map_or(0, String::len);
+    item.virtual_path.len() + free + hash + item.created_at.len() + item.updated_at.len() + 64
 }
 
 /// A stream whose reads have to be over at a time.
