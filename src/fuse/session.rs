@@ -342,7 +342,8 @@ fn is_dead(path: &Path) -> bool {
 
 /// What a FUSE mount says whose daemon is gone, `fuse_conn` of the kernel: not connected, or aborted.
 fn says_dead(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED))
+    // The last is what requests in a ring hear whose daemon is just going.
+    matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED | libc::ECANCELED))
 }
 
 /// The mount that was just made: the last one at its place.

@@ -82,7 +82,9 @@ impl Link {
             (Sent::Aborted(error), _) => Outcome::Answered(Err(error)),
             (_, outcome) => outcome,
         };
-        reusable &= matches!(outcome, Outcome::Answered(_));
+        // An owner who refuses a body before he has read it all closes the connection after his answer.
+        let whole = matches!(outcome, Outcome::Answered(Ok(_))) || !request.has_body();
+        reusable &= whole && matches!(outcome, Outcome::Answered(_));
         (outcome, reusable)
     }
 
