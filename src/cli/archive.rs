@@ -5,13 +5,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::Args;
-use nexus::daemon;
-use nexus::error::{ErrorKind, Result};
-use nexus::model::{Caller, Timestamp, VPath};
-use nexus::vfs::{StoreOptions, Vfs};
-use nexus::view::{Sight, View};
+use nexus::error::Result;
+use nexus::model::VPath;
 
-use super::{configuration, output, settings};
+use super::output;
+use super::store_access::with_nexus;
 
 /// Move a finished file or tree into /archives, where nothing changes any more
 ///
@@ -33,17 +31,8 @@ pub(crate) struct Archive {
 impl Archive {
     pub(crate) fn run(self) -> Result<()> {
         let source = VPath::parse(self.source.as_bytes())?;
-        let target = self.target.map(|path| VPath::parse(path.as_bytes())).transpose()?;
-        let config = configuration(self.data_dir)?;
-        let options = StoreOptions { data_dir: config.data_dir.clone(), read_only: false, clock: Timestamp::now };
-        let vfs = Vfs::open_store(options).map_err(|e| match e.kind() {
-            ErrorKind::InUse => daemon::explain_in_use(&e, &config.data_dir),
-            _ => e,
-        })?;
-        let view = View::with(vfs, settings(&config, Sight::Open));
-        let caller = Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
-        let archived = view.archive(&caller, &source, target.as_ref());
-        view.vfs().close()?;
-        output::line(format_args!("{source} is now {}", archived?))
+        let target = self.target.as_ref().map(|path| path.as_bytes());
+        let archived = with_nexus(self.data_dir, |nx| nx.archive(source.as_bytes(), target))?;
+        output::line(format_args!("{source} is now {archived}"))
     }
 }

@@ -1,4 +1,4 @@
-//! The store that a command works on, for the commands about metadata and work: through the library, as for files.
+//! The store that a command works on, for commands about metadata, work and archives: through the library, as for files.
 
 use std::path::PathBuf;
 

@@ -173,6 +173,11 @@ pub(crate) enum Request {
         after: Option<u64>,
         wait: Duration,
     },
+    /// Move a finished tree into `/archives`.
+    Archive {
+        source: Path,
+        target: Option<Path>,
+    },
 }
 
 /// Whether a request may be made again when nobody knows whether it was carried out.
@@ -231,7 +236,8 @@ impl Request {
             | Self::Stop { .. }
             | Self::ClaimNext { .. }
             | Self::ClaimItem { .. }
-            | Self::MoveItem { .. } => Repeat::Tells,
+            | Self::MoveItem { .. }
+            | Self::Archive { .. } => Repeat::Tells,
         }
     }
 
@@ -272,6 +278,7 @@ impl Request {
             Self::ClaimItem { item, .. } => format!("claiming the work item {}", item.0),
             Self::MoveItem { item, to, .. } => format!("bringing the work item {} to {to}", item.0),
             Self::WorkChanges { .. } => "watching the queue".into(),
+            Self::Archive { source, .. } => format!("archiving {}", source.0),
         }
     }
 }
@@ -306,6 +313,8 @@ pub(crate) enum Reply {
         last: u64,
         missed: bool,
     },
+    /// Where something is now.
+    Path(Path),
 }
 
 /// A file at one moment: as long as this is the same, so is its body.

@@ -5,6 +5,7 @@ use super::facade::{Nexus, done, parse};
 use super::request::{Item, Reply, Request};
 use super::types::{Duplicate, Entry, Info, Usage};
 use crate::error::Result;
+use crate::model::VPath;
 
 impl Nexus {
     /// Removes a name that is no directory.
@@ -112,6 +113,34 @@ impl Nexus {
     /// As there; `Exists`.
     pub fn rename_new(&self, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Result<()> {
         done(self.call(&Request::Rename { from: parse(from)?, to: parse(to)?, replace: false })?)
+    }
+
+    /// Moves a finished file or tree into `/archives`, where nothing changes any more, and returns where it is now: without a
+    /// `target` under its own name in the archive of the tenant whose it is, or of the one who asks. It moves as a whole or
+    /// not at all, and that is durable on return.
+    ///
+    /// ```
+    /// # fn main() -> nexus::error::Result<()> {
+    /// # use nexus::error::ErrorKind;
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let nx = nexus::connect(&nexus::Config::at(directory.path().join("store"))?)?;
+    /// nx.write("/workspace/acme/agent1/run/log", "done")?;
+    /// assert_eq!(nx.archive("/workspace/acme/agent1/run", None)?.to_string(), "/archives/acme/run");
+    /// assert_eq!(nx.delete("/archives/acme/run/log").unwrap_err().kind(), ErrorKind::ReadOnly);
+    /// # nx.close()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `InUse` while something in the tree is being written; `Exists`; `Invalid` for a target outside of
+    /// `/archives/TENANT/` and for a tree of no tenant without a target; `CrossScope` for a file that has a name elsewhere,
+    /// too; `NotFound`, `Denied`.
+    pub fn archive(&self, source: impl AsRef<[u8]>, target: Option<&[u8]>) -> Result<VPath> {
+        let target = target.map(parse).transpose()?;
+        match self.call(&Request::Archive { source: parse(source)?, target })? {
+            Reply::Path(path) => Ok(path.0),
+            _ => Err(misunderstood()),
+        }
     }
 
     /// All there is to know of a file or a directory; of a symbolic link, of the link itself.

@@ -16,4 +16,12 @@ mod seed;
 mod store;
 mod transitions;
 
+#[path = "../../examples/work_queue.rs"]
+mod work_queue;
+
 use store::Store;
+
+#[test]
+fn the_example_runs() {
+    work_queue::main().unwrap();
+}

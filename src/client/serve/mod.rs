@@ -15,10 +15,10 @@ mod work;
 
 pub(super) use look::PIECE_BYTES_MAX;
 
-use super::request::{Item, Reply, Request};
+use super::request::{Item, Path, Reply, Request};
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Caller;
+use crate::model::{Caller, VPath};
 use crate::view::View;
 
 /// What goes along with a request and its answer: a body in pieces one way, items the other.
@@ -53,6 +53,10 @@ pub(crate) fn serve(view: &View, caller: &Caller, request: &Request, exchange: &
 }
 
 impl Context<'_> {
+    fn archive(&self, source: &VPath, target: Option<&VPath>) -> Result<Reply> {
+        self.view.archive(self.caller, source, target).map(|path| Reply::Path(Path(path)))
+    }
+
     fn carry_out(&self, request: &Request, exchange: &mut dyn Exchange) -> Result<Reply> {
         match request {
             Request::Exists { path } => self.exists(&path.0).map(Reply::Flag),
@@ -80,6 +84,7 @@ impl Context<'_> {
             Request::ClaimItem { item, under, worker, lease } => self.claim_item(&item.0, &under.0, worker, *lease),
             Request::MoveItem { item, under, to, claim } => self.move_item(&item.0, &under.0, *to, *claim),
             Request::WorkChanges { under, after, wait } => self.work_changes(&under.0, *after, *wait, exchange),
+            Request::Archive { source, target } => self.archive(&source.0, target.as_ref().map(|path| &path.0)),
             Request::Sync => done(self.view.vfs().sync()),
             Request::Status
             | Request::HandOver
