@@ -219,7 +219,7 @@ impl End {
             let rule =
                 "only what is in progress can be completed, fail or be released; what failed can be released, too";
             match e.kind() {
-                ErrorKind::NotFound | ErrorKind::NotPermitted => refused(&e, &self.item, rule, nx),
+                ErrorKind::NotPermitted => refused(&e, &self.item, rule, nx),
                 _ => e,
             }
         })?;
