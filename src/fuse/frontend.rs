@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags,
@@ -52,13 +52,6 @@ impl Frontend {
             Err(errno) => reply.error(errno.into()),
         }
     }
-
-    fn reply_attr(&self, reply: ReplyAttr, answer: Result<Attr, Errno>) {
-        match answer {
-            Ok(attr) => reply.attr(&self.handlers.lifetime_of(attr.id), &file_attr(&attr)),
-            Err(errno) => reply.error(errno.into()),
-        }
-    }
 }
 
 impl From<Errno> for fuser::Errno {
@@ -75,6 +68,13 @@ fn handle(number: FileHandle) -> HandleId {
 fn reply_empty(reply: ReplyEmpty, answer: Result<(), Errno>) {
     match answer {
         Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno.into()),
+    }
+}
+
+fn reply_attr(reply: ReplyAttr, answer: Result<Attr, Errno>, lifetime: Duration) {
+    match answer {
+        Ok(attr) => reply.attr(&lifetime, &file_attr(&attr)),
         Err(errno) => reply.error(errno.into()),
     }
 }
@@ -115,14 +115,14 @@ impl Filesystem for Frontend {
         }
     }
 
-    fn forget(&self, _: &Request, ino: INodeNo, _: u64) {
+    fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
         // The kernel waits for no answer. Of a batch fuser makes single calls.
-        answer("forget", node(ino), || self.handlers.forget(node(ino))).ok();
+        answer("forget", node(ino), || self.handlers.forget(node(ino), lookups)).ok();
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let outcome = answer("getattr", node(ino), || self.handlers.getattr(node(ino)));
-        self.reply_attr(reply, outcome);
+        reply_attr(reply, outcome, self.handlers.lifetime_of(node(ino)));
     }
 
     fn setattr(
@@ -149,7 +149,7 @@ impl Filesystem for Frontend {
             let change = AttrChange { mode, uid, gid, size, atime: times.0, mtime: times.1 };
             self.handlers.setattr(&caller(request), node(ino), change)
         });
-        self.reply_attr(reply, outcome);
+        reply_attr(reply, outcome, self.handlers.lifetime_of_changed(node(ino)));
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
@@ -215,8 +215,10 @@ impl Filesystem for Frontend {
     }
 
     fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        let outcome = answer("link", node(ino), || self.handlers.link(node(ino), node(newparent), newname.as_bytes()));
-        self.reply_entry(reply, outcome);
+        match answer("link", node(ino), || self.handlers.link(node(ino), node(newparent), newname.as_bytes())) {
+            Ok(attr) => reply.entry(&self.handlers.lifetime_of_changed(attr.id), &file_attr(&attr), GENERATION),
+            Err(errno) => reply.error(errno.into()),
+        }
     }
 
     fn create(
@@ -337,7 +339,7 @@ impl Filesystem for Frontend {
 
     fn readdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let outcome = answer("readdir", node(ino), || {
-            self.handlers.readdir(handle(fh), offset, false, &mut |entry: DirEntry<'_>| {
+            self.handlers.readdir(node(ino), handle(fh), offset, false, &mut |entry: DirEntry<'_>, _| {
                 let (id, name) = (INodeNo(entry.id.0), OsStr::from_bytes(entry.name));
                 !reply.add(id, entry.next_offset, file_type(entry.kind), name)
             })
@@ -350,11 +352,11 @@ impl Filesystem for Frontend {
 
     fn readdirplus(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
         let outcome = answer("readdirplus", node(ino), || {
-            self.handlers.readdir(handle(fh), offset, true, &mut |entry: DirEntry<'_>| {
+            self.handlers.readdir(node(ino), handle(fh), offset, true, &mut |entry: DirEntry<'_>, lifetime| {
                 let (id, name) = (INodeNo(entry.id.0), OsStr::from_bytes(entry.name));
                 // Of `.` and `..` the kernel takes number and kind only, and counts no lookup.
                 let attr = entry.attr.map_or_else(|| bare_attr(entry.id, entry.kind), file_attr);
-                !reply.add(id, entry.next_offset, name, &self.handlers.lifetime_of(entry.id), &attr, GENERATION)
+                !reply.add(id, entry.next_offset, name, &lifetime, &attr, GENERATION)
             })
         });
         match outcome {

@@ -18,7 +18,9 @@ use super::frontend::Frontend;
 use super::handlers::Handlers;
 use super::mountinfo::{MountEntry, mounts_at};
 use super::options::MountOptions;
+use super::teller::Teller;
 use crate::error::{Error, ErrorKind, Result};
+use crate::vfs::Listener;
 use crate::view::View;
 
 /// A mounted filesystem that answers. Dropping it unmounts it, lazily when it is busy; [`Mount::wait`] waits for its end.
@@ -28,6 +30,30 @@ pub struct Mount {
     session: Option<BackgroundSession>,
     handlers: Arc<Handlers>,
     unmounter: Unmounter,
+    /// Dropped, and thereby silent, when the mount is.
+    _ear: Ear,
+}
+
+/// A mount's place among those that hear of changes.
+#[derive(Debug)]
+struct Ear {
+    view: Arc<View>,
+    teller: Arc<Teller>,
+}
+
+impl Ear {
+    fn new(view: Arc<View>, teller: Teller) -> Self {
+        let teller = Arc::new(teller);
+        view.vfs().changes().listen(view.origin(), Arc::clone(&teller) as Arc<dyn Listener>);
+        Self { view, teller }
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.view.vfs().changes().leave(self.view.origin());
+        self.teller.stop();
+    }
 }
 
 /// Ends a mount from anywhere: another thread, or after a signal.
@@ -75,7 +101,10 @@ impl Mount {
             let passthrough = options.passthrough && device.privileged;
             let second = if passthrough { Some(device.descriptor.try_clone()?) } else { None };
             let depth = passthrough.then(|| stack_depth(&options.store_dir));
-            let handlers = Arc::new(Handlers::new(view, second, lifetime));
+            let third = device.descriptor.try_clone()?;
+            let handlers = Arc::new(Handlers::new(Arc::clone(&view), second, lifetime));
+            // Before the first request: what it is told to believe, it has to hear about.
+            let ear = Ear::new(view, Teller::new(third.into(), Arc::clone(handlers.known())));
             let frontend = Frontend::new(Arc::clone(&handlers), depth);
             let mut config = Config::default();
             config.n_threads = Some(options.threads.max(1));
@@ -84,10 +113,10 @@ impl Mount {
             // Who may use the mount is the kernel's decision, by its options `allow_other` and `user_id`.
             let session = Session::from_fd(frontend, device.descriptor, SessionACL::All, config)?;
             handlers.probe_passthrough(&options.store_dir);
-            Ok::<_, io::Error>((session.spawn()?, handlers))
+            Ok::<_, io::Error>((session.spawn()?, handlers, ear))
         })();
         match result {
-            Ok((session, handlers)) => Ok(Self { session: Some(session), handlers, unmounter }),
+            Ok((session, handlers, ear)) => Ok(Self { session: Some(session), handlers, unmounter, _ear: ear }),
             Err(error) => {
                 unmounter.unmount(true).ok();
                 Err(Error::io("agree with the kernel on how to talk", error))

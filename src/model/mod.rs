@@ -2,6 +2,7 @@
 //!
 //! A value of one of these types is valid because it exists: names, paths and digests are parsed once, at the edge.
 
+mod change;
 mod digest;
 mod limits;
 mod node;
@@ -9,6 +10,7 @@ mod path;
 mod principal;
 mod time;
 
+pub use change::Change;
 pub use digest::{Digest, Hasher};
 pub use limits::*;
 pub use node::{Attr, AttrChange, Caller, Kind, NodeId, SetTime, perm};

@@ -15,6 +15,7 @@
 
 mod attrs;
 mod body;
+mod changes;
 mod check;
 mod directories;
 mod entries;
@@ -34,6 +35,7 @@ mod sync;
 mod types;
 mod xattrs;
 
+pub use changes::{Changes, Listener, Origin, Receipt, Telling};
 pub use check::CheckReport;
 pub use store::{StoreOptions, Vfs};
 pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};

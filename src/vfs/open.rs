@@ -76,8 +76,15 @@ impl Vfs {
         if open.truncate {
             self.set_size(live.id, state, 0)?;
         }
-        let kernel = state.kernel_handles > 0
-            || (open.passthrough && !open.write && state.vfs_handles == 0 && self.is_kernels(live.id, state)?);
+        let kernel = open.passthrough
+            && (state.kernel_handles > 0
+                || (!open.write && state.vfs_handles == 0 && self.is_kernels(live.id, state)?));
+        if !kernel && state.kernel_handles > 0 {
+            // Another mount's kernel serves the file and this one's cannot: nothing may be cached here, because what is
+            // written there is not seen.
+            state.vfs_handles += 1;
+            return Ok((Serving::Computed, false));
+        }
         if !kernel {
             // Forgotten when such a handle is closed or written to: until then the kernel may not have got to dropping them,
             // and another open must not tell it to keep them. Afterwards it must: dropping a page whose write is on its
@@ -96,6 +103,7 @@ impl Vfs {
                 self.make_draft(live.id, state, 0)?;
             }
             state.kernel_writers += 1;
+            self.changes.kernel_writes(live.id);
             self.notice_kernel_writes(state)?;
             self.stale_pages.lock().insert(live.id);
         }
@@ -157,6 +165,9 @@ impl Vfs {
                 noticed = self.notice_kernel_writes(&mut state);
                 state.kernel_handles -= 1;
                 state.kernel_writers -= u32::from(file.write);
+                if file.write {
+                    self.changes.kernel_wrote(file.live.id);
+                }
                 if state.kernel_handles == 0 {
                     state.kernel_file = None;
                     state.kernel_seen = None;

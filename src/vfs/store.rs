@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::changes::{self, Changes};
 use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::lock::StoreLock;
 use super::seal::SealQueue;
@@ -56,6 +57,7 @@ pub struct Vfs {
     /// Nodes of which the kernel may have cached pages that are out of date, because it wrote behind them itself.
     pub(super) stale_pages: Mutex<HashSet<NodeId>>,
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
+    pub(super) changes: Changes,
     pub(super) data_dir: PathBuf,
     pub(super) read_only: bool,
     clock: fn() -> Timestamp,
@@ -241,6 +243,7 @@ impl Vfs {
             kept: Mutex::default(),
             stale_pages: Mutex::default(),
             readers: Mutex::default(),
+            changes: Changes::default(),
             data_dir,
             read_only,
             clock,
@@ -322,6 +325,12 @@ impl Vfs {
         self.barrier().and(kept)
     }
 
+    /// Who is told of changes.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// The time, from the clock the store was opened with.
     pub(super) fn now(&self) -> Timestamp {
         (self.clock)()
@@ -347,7 +356,15 @@ impl Vfs {
             side.id_ceiling = ceiling;
         }
         let was_dirty = meta.is_dirty();
-        let value = meta.write(|txn| operation(txn, side))?;
+        let noting = changes::noting();
+        if noting {
+            meta.note_changes();
+        }
+        let outcome = meta.write(|txn| operation(txn, side));
+        if noting {
+            changes::note(meta.take_noted());
+        }
+        let value = outcome?;
         if !was_dirty {
             self.housekeeper.work.lock().dirty = true;
             self.housekeeper.wake.notify_one();

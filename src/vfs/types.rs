@@ -43,7 +43,8 @@ pub enum Serving {
     },
     /// The kernel, on this file. All passthrough opens of a node that overlap in time get the same file.
     Kernel(Arc<File>),
-    /// Nobody may cache or rely on the size: the bytes were computed at the open (`FOPEN_DIRECT_IO`).
+    /// The filesystem, and nobody may cache or rely on the size (`FOPEN_DIRECT_IO`): the bytes were computed at the open,
+    /// or are written by the kernel of another mount.
     Computed,
 }
 

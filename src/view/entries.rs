@@ -20,6 +20,7 @@ impl View {
         mode: u32,
         rdev: u32,
     ) -> Result<Attr> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         self.vfs.mknod(caller, parent, name, kind, mode, rdev)
     }
@@ -29,6 +30,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn mkdir(&self, caller: &Caller, parent: NodeId, name: Name<'_>, mode: u32) -> Result<Attr> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         self.vfs.mkdir(caller, parent, name, mode)
     }
@@ -38,6 +40,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn symlink(&self, caller: &Caller, parent: NodeId, name: Name<'_>, target: &[u8]) -> Result<Attr> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         self.vfs.symlink(caller, parent, name, target)
     }
@@ -54,6 +57,7 @@ impl View {
         mode: u32,
         open: OpenMode,
     ) -> Result<(Attr, Opened)> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         self.vfs.create(caller, parent, name, mode, open)
     }
@@ -63,6 +67,7 @@ impl View {
     /// # Errors
     /// As there; `CrossScope` between what is stored and what is computed.
     pub fn link(&self, id: NodeId, new_parent: NodeId, new_name: Name<'_>) -> Result<Attr> {
+        let _telling = self.telling();
         if id.is_virtual() != new_parent.is_virtual() {
             return Err(Error::new(ErrorKind::CrossScope, "link between stored and computed files"));
         }
@@ -75,6 +80,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn unlink(&self, parent: NodeId, name: Name<'_>) -> Result<()> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         self.vfs.unlink(parent, name)
     }
@@ -84,6 +90,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn rmdir(&self, parent: NodeId, name: Name<'_>) -> Result<()> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         self.vfs.rmdir(parent, name)
     }
@@ -99,6 +106,7 @@ impl View {
         (new_parent, new_name): (NodeId, Name<'_>),
         mode: RenameMode,
     ) -> Result<()> {
+        let _telling = self.telling();
         match (parent.is_virtual(), new_parent.is_virtual()) {
             (true, true) => return self.trees.rename(caller, (parent, name), (new_parent, new_name), mode),
             (false, false) => {}

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use self::virtuals::Trees;
 use crate::model::Principal;
-use crate::vfs::Vfs;
+use crate::vfs::{Origin, Telling, Vfs};
 
 /// One identity's sight of a store. All methods take `&self`, and are those of [`Vfs`] with the same meaning.
 #[derive(Debug)]
@@ -28,13 +28,27 @@ pub struct View {
     vfs: Arc<Vfs>,
     principal: Principal,
     trees: Trees,
+    /// Whose changes these are.
+    origin: Origin,
 }
 
 impl View {
     /// What `principal` sees of the store.
     #[must_use]
     pub fn new(vfs: Arc<Vfs>, principal: Principal) -> Arc<Self> {
-        Arc::new(Self { vfs, principal, trees: Trees::new(Vec::new()) })
+        let origin = vfs.changes().new_origin();
+        Arc::new(Self { vfs, principal, trees: Trees::new(Vec::new()), origin })
+    }
+
+    /// Who makes the changes that come through this view.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The scope of one operation that may change something: when it ends, every other view's caches are told.
+    fn telling(&self) -> Option<Telling<'_>> {
+        self.vfs.changes().telling(self.origin)
     }
 
     /// Whose sight this is.

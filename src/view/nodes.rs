@@ -58,6 +58,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn setattr(&self, caller: &Caller, id: NodeId, change: &AttrChange) -> Result<Attr> {
+        let _telling = self.telling();
         if id.is_virtual() {
             return Err(read_only());
         }
@@ -99,6 +100,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn setxattr(&self, id: NodeId, key: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
+        let _telling = self.telling();
         if id.is_virtual() {
             return Err(read_only());
         }
@@ -121,6 +123,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn removexattr(&self, id: NodeId, key: &[u8]) -> Result<()> {
+        let _telling = self.telling();
         if id.is_virtual() {
             return Err(read_only());
         }

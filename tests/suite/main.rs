@@ -11,6 +11,7 @@
 )]
 
 mod cli;
+mod coherence;
 mod crash;
 mod faults;
 mod fsck;

@@ -10,6 +10,7 @@ mod repairs;
 mod schema;
 mod write;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use schema::FORMAT;
 pub use write::WriteTxn;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Change;
 
 /// Commits by two connections at once can be lost by the versions from 3.7.0 up to here (sqlite.org, WAL-reset bug).
 const OLDEST_SOUND_SQLITE: i32 = 3_051_003;
@@ -45,6 +47,8 @@ pub struct MetaStore {
     failed: Option<String>,
     /// That is because the disk or SQLite failed: operations that were acknowledged may be lost.
     broken: bool,
+    /// What the operations changed, since somebody asked for it to be noted.
+    noted: Option<RefCell<Vec<Change>>>,
 }
 
 /// The write-ahead log, to be synced without holding the store.
@@ -109,7 +113,8 @@ impl MetaStore {
             .write(true)
             .open(&wal)
             .map_err(|e| Error::io("open the write-ahead log of the database", e))?;
-        let store = Self { conn, path: path.to_owned(), written: 0, committed: 0, failed: None, broken: false };
+        let store =
+            Self { conn, path: path.to_owned(), written: 0, committed: 0, failed: None, broken: false, noted: None };
         Ok((store, WalFile(wal)))
     }
 
@@ -121,12 +126,22 @@ impl MetaStore {
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         conn.execute_batch("BEGIN").map_err(sql("begin to read"))?;
         let failed = Some("opened read-only".into());
-        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: false })
+        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: false, noted: None })
     }
 
     /// The rows as the last acknowledged operation left them.
     pub fn read(&self) -> ReadTxn<'_> {
         ReadTxn::new(&self.conn)
+    }
+
+    /// Notes what the operations to come change, until [`MetaStore::take_noted`].
+    pub fn note_changes(&mut self) {
+        self.noted = Some(RefCell::default());
+    }
+
+    /// What the operations changed since [`MetaStore::note_changes`], those that failed included; no more is noted.
+    pub fn take_noted(&mut self) -> Vec<Change> {
+        self.noted.take().map(RefCell::into_inner).unwrap_or_default()
     }
 
     /// Runs one operation: all of it or, when it returns an error, nothing of it.
@@ -140,7 +155,7 @@ impl MetaStore {
         }
         self.run("SAVEPOINT op", "begin an operation")?;
         // A bug that panics must not leave half an operation behind for the next commit.
-        let ran = catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn))));
+        let ran = catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn, self.noted.as_ref()))));
         let outcome = ran.unwrap_or_else(|panic| {
             self.undo().ok();
             resume_unwind(panic)

@@ -1,0 +1,233 @@
+//! A thread that brings messages to the kernel of one mount, in their order, and those who wait until it has.
+//!
+//! Sending waits for locks of the kernel which a request may hold that is still to be answered (`notice.rs`), so a thread
+//! that answers requests never sends: it hands over, and waits for a bounded time.
+//!
+//! A process that is killed is gone only when its last thread is, and a thread that waits for a lock in the kernel is not
+//! killed. If it shared the descriptors of the process, the device would stay open, and the request that holds the lock
+//! would wait for an answer for ever. So the thread has descriptors of its own: a clone of the device and nothing else.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::{debug, warn};
+use parking_lot::{Condvar, Mutex};
+
+use super::known::{Known, Message};
+use super::notice::{self, Held};
+
+/// `FUSE_DEV_IOC_CLONE` of linux/fuse.h.
+const CLONE_DEVICE: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(229, 0);
+
+/// After how long a node is named again that the kernel is about to take up: its answer was on the way.
+const AGAIN: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(10), Duration::from_millis(100)];
+
+/// Messages and their thread.
+#[derive(Debug)]
+pub(super) struct Courier {
+    desk: Arc<Desk>,
+    device: Arc<File>,
+    known: Arc<Known>,
+    name: &'static str,
+}
+
+#[derive(Debug, Default)]
+struct Desk {
+    state: Mutex<State>,
+    /// Something is to be sent, or it is the end.
+    wake: Condvar,
+    /// Something was sent.
+    sent: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// To be sent, the first one being sent.
+    waiting: VecDeque<Message>,
+    /// To be sent once more, and which time it will be.
+    again: Vec<(Instant, usize, Message)>,
+    /// Handed over so far.
+    handed: u64,
+    /// Sent so far.
+    sent: u64,
+    running: bool,
+    stopped: bool,
+}
+
+impl Courier {
+    pub(super) fn new(name: &'static str, device: Arc<File>, known: Arc<Known>) -> Self {
+        Self { desk: Arc::default(), device, known, name }
+    }
+
+    /// Takes messages over; the number to wait for, which stands for all that were handed over before, too.
+    pub(super) fn hand_over(&self, messages: impl IntoIterator<Item = Message>) -> u64 {
+        let mut state = self.desk.state.lock();
+        let before = state.waiting.len();
+        state.waiting.extend(messages);
+        let added = state.waiting.len() - before;
+        state.handed += added as u64;
+        if added > 0 {
+            if !state.running && !state.stopped {
+                state.running = true;
+                state.stopped = !self.start();
+            }
+            self.desk.wake.notify_one();
+        }
+        state.handed
+    }
+
+    /// Waits until everything up to a number is sent. Whether it is.
+    pub(super) fn wait(&self, number: u64, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut state = self.desk.state.lock();
+        while state.sent < number && !state.stopped {
+            if self.desk.sent.wait_until(&mut state, deadline).timed_out() {
+                return state.sent >= number || state.stopped;
+            }
+        }
+        true
+    }
+
+    /// Whether a name is among what is not sent.
+    pub(super) fn owes_name(&self) -> bool {
+        self.desk.state.lock().waiting.iter().any(|message| matches!(message, Message::Name(..)))
+    }
+
+    /// Sends nothing more. Does not wait for the thread: the kernel may hold it up until the mount is gone.
+    pub(super) fn stop(&self) {
+        self.desk.state.lock().stopped = true;
+        self.desk.wake.notify_all();
+        self.desk.sent.notify_all();
+    }
+
+    /// Starts the thread; whether that succeeded.
+    fn start(&self) -> bool {
+        let (desk, known) = (Arc::clone(&self.desk), Arc::clone(&self.known));
+        // The number alone: were the thread to hold the file, it would close it for itself only. The device is open until
+        // the thread has taken its own, because `self` waits for that.
+        let number = self.device.as_raw_fd();
+        let (taken, wait) = std::sync::mpsc::sync_channel::<()>(0);
+        let spawned = std::thread::Builder::new().name(self.name.into()).spawn(move || {
+            let device = own_device(number);
+            drop(taken);
+            match device {
+                Ok(device) => desk.run(&device, &known),
+                Err(e) => {
+                    warn!("other mounts may show changes late: open the device for notices: {e}");
+                    desk.give_up();
+                }
+            }
+        });
+        match spawned {
+            Ok(_) => {
+                // It ends with an error, when the other side is dropped.
+                wait.recv().ok();
+                true
+            }
+            Err(e) => {
+                warn!("other mounts may show changes late: start a thread for notices: {e}");
+                false
+            }
+        }
+    }
+}
+
+impl Desk {
+    fn run(&self, device: &File, known: &Known) {
+        while let Some((message, time)) = self.next() {
+            match send(device, &message) {
+                // The kernel knows nothing of a node that it was given: the answer is on its way, or the news that it forgot.
+                Ok(Held::Nothing) => {
+                    if let Message::Attributes(node) | Message::Pages(node, ..) = message
+                        && known.holds(node)
+                        && time < AGAIN.len()
+                    {
+                        self.state.lock().again.push((Instant::now() + AGAIN[time], time + 1, message));
+                    }
+                }
+                Ok(Held::Dropped) => {}
+                Err(e) => debug!("tell the kernel {message:?}: {e}"),
+            }
+            if time == 0 {
+                let mut state = self.state.lock();
+                state.waiting.pop_front();
+                state.sent += 1;
+                self.sent.notify_all();
+            }
+        }
+    }
+
+    /// The next message, and how often it was sent before; `None` at the end.
+    fn next(&self) -> Option<(Message, usize)> {
+        let mut state = self.state.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            if let Some(message) = state.waiting.front() {
+                return Some((message.clone(), 0));
+            }
+            let now = Instant::now();
+            let due = (0..state.again.len()).min_by_key(|index| state.again[*index].0);
+            match due.map(|index| (index, state.again[index].0)) {
+                Some((index, at)) if at <= now => {
+                    let (_, time, message) = state.again.swap_remove(index);
+                    return Some((message, time));
+                }
+                Some((_, at)) => {
+                    self.wake.wait_until(&mut state, at);
+                }
+                None => self.wake.wait(&mut state),
+            }
+        }
+    }
+
+    fn give_up(&self) {
+        self.state.lock().stopped = true;
+        self.sent.notify_all();
+    }
+}
+
+fn send(device: &File, message: &Message) -> io::Result<Held> {
+    match message {
+        Message::Attributes(node) => notice::attributes(device, *node),
+        Message::Pages(node, from, length) => notice::pages(device, *node, *from, *length),
+        Message::Name(parent, name) => notice::name(device, *parent, name),
+    }
+}
+
+/// Gives this thread descriptors of its own: the standard streams, and a clone of the device. Where /dev/fuse cannot be
+/// opened it is the device itself, and a killed daemon may then hang until its mounts are taken away.
+fn own_device(shared: RawFd) -> io::Result<File> {
+    // SAFETY: from here on this thread alone has its table of descriptors. Nothing it runs uses a descriptor that was
+    // opened before, except the standard streams, which are kept, and `shared`.
+    if unsafe { libc::unshare(libc::CLONE_FILES) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let cloned = File::options().read(true).write(true).open("/dev/fuse").and_then(|clone| {
+        // SAFETY: `shared` is open in the copied table; nothing else in this thread uses its number.
+        let device = unsafe { std::os::fd::BorrowedFd::borrow_raw(shared) };
+        clone_into(&clone, device.as_raw_fd()).map(|()| clone)
+    });
+    // SAFETY: the number is open, and no other value of this thread owns it.
+    let device = cloned.unwrap_or_else(|_| unsafe { File::from_raw_fd(shared) });
+    let kept = device.as_raw_fd().unsigned_abs();
+    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, u32::MAX)] {
+        if first <= last {
+            // SAFETY: closes copies in the table of this thread; nobody else sees it.
+            unsafe { libc::close_range(first, last, 0) };
+        }
+    }
+    Ok(device)
+}
+
+fn clone_into(clone: &File, device: RawFd) -> io::Result<()> {
+    let number = device.unsigned_abs();
+    // SAFETY: the call reads one `u32`, the number of an open device of FUSE, and keeps no pointer to it.
+    let done = unsafe { libc::ioctl(clone.as_raw_fd(), libc::Ioctl::from(CLONE_DEVICE), &raw const number) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
