@@ -163,6 +163,15 @@ impl BlobStore {
         self.walk(&self.root, 0, each, stranger)
     }
 
+    /// The same for those files alone whose digest begins with the byte `first`; others are passed over.
+    ///
+    /// # Errors
+    /// As [`BlobStore::list`].
+    pub fn list_part(&self, first: u8, each: &mut dyn FnMut(Digest, u64) -> Result<()>) -> Result<()> {
+        let part = self.root.join(format!("{first:02x}"));
+        if part.is_dir() { self.walk(&part, 1, each, &mut |_| {}) } else { Ok(()) }
+    }
+
     fn walk(
         &self,
         directory: &Path,

@@ -7,6 +7,7 @@ mod exit;
 mod mount;
 mod output;
 mod store;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ enum Command {
     #[command(visible_alias = "unmount")]
     Umount(mount::Umount),
     Fsck(store::Fsck),
+    Verify(verify::Verify),
     /// Print the version
     Version,
 }
@@ -69,6 +71,12 @@ impl Cli {
                 output::line(format_args!("nexus {} (store format {})", env!("CARGO_PKG_VERSION"), nexus::meta::FORMAT))
             }
             Command::Fsck(fsck) => return fsck.run(),
+            Command::Verify(verify) => {
+                return verify.run().unwrap_or_else(|error| {
+                    output::error(&error);
+                    Exit::of(error.kind())
+                });
+            }
         };
         match done {
             Ok(()) => Exit::OK,

@@ -117,11 +117,11 @@ fn mend(data_dir: &Path, was_clean: bool) -> Result<Exit> {
     Ok(exit)
 }
 
-fn options(data_dir: &Path, read_only: bool) -> StoreOptions {
+pub(super) fn options(data_dir: &Path, read_only: bool) -> StoreOptions {
     StoreOptions { data_dir: data_dir.to_owned(), read_only, clock: Timestamp::now }
 }
 
-fn explain(error: Error, data_dir: &Path) -> Error {
+pub(super) fn explain(error: Error, data_dir: &Path) -> Error {
     match error.kind() {
         ErrorKind::NotFound => advice::with_hint(&error, "is this the right directory? 'nexus init' makes a new store"),
         ErrorKind::InUse => daemon::explain_in_use(&error, data_dir),

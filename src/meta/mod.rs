@@ -14,7 +14,7 @@ pub use sqlite::{Checkpointer, FORMAT, ForeignBody, MetaStore, ReadTxn, Violatio
 use crate::model::{Attr, Digest, Kind, NodeId, Timestamp};
 
 /// The number of a blob in the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobId(pub i64);
 
 /// The number of a staging file: it is the file's name.
@@ -41,6 +41,15 @@ pub struct NodeRow {
     pub version: u64,
     /// Where the body is.
     pub body: BodyRow,
+}
+
+impl NodeRow {
+    /// The change to another body of `size` bytes that takes `blocks`, with the times of this row: where the body is kept
+    /// changes, not what is in it. A change of what is in it names its times over these.
+    #[must_use]
+    pub fn with_body(&self, body: BodyRow, size: u64, blocks: u64) -> BodyChange {
+        BodyChange { size, blocks, mtime: self.attr.mtime, ctime: self.attr.ctime, new_version: false, body }
+    }
 }
 
 /// Where the bytes of a blob are.

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use super::attrs::blocks_of;
+use super::damage::Fault;
 use super::live::{BlobReader, Content, LiveState, Pending, Reader, SealedBody};
-use super::resolve::paths_of;
-use super::store::{Core, Removal, Vfs};
+use super::store::{Core, Vfs};
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BlobRow, BodyChange, BodyRow, Place, WriteTxn};
+use crate::meta::{BlobRow, BodyChange, BodyRow, NodeRow, Place, WriteTxn};
 use crate::model::{Digest, FILE_BYTES_MAX, MEMORY_DRAFT_BYTES_MAX, NodeId, SMALL_BODY_BYTES_MAX, Timestamp};
 
 /// An access time older than this is renewed by a read, relatime of mount(8): a day.
@@ -86,9 +86,11 @@ impl Vfs {
 
     /// Makes a change that the kernel wrote past the filesystem a change like another.
     pub(super) fn notice_kernel_writes(&self, state: &mut LiveState) -> Result<()> {
-        if state.kernel_writers == 0 {
-            return Ok(());
-        }
+        if state.kernel_writers == 0 { Ok(()) } else { self.look_at_kernel_file(state) }
+    }
+
+    /// The same where the kernel is about to write: what its file looks like is remembered.
+    pub(super) fn look_at_kernel_file(&self, state: &mut LiveState) -> Result<()> {
         let Content::Staged { file, .. } = &state.content else { return Ok(()) };
         let seen = look(file)?;
         if state.kernel_seen.is_some_and(|before| before != seen) {
@@ -127,7 +129,8 @@ impl Vfs {
                 let bytes = self.lock_core().meta.read().small_body(body.blob)?;
                 match bytes {
                     Some(bytes) if Digest::of(&bytes) == body.digest => Reader::Bytes(bytes.into()),
-                    damaged => return Err(self.damaged(body, damaged.as_deref())),
+                    Some(_) => return Err(self.damaged_at_open(body, Fault::Damaged, None)),
+                    None => return Err(self.damaged_at_open(body, Fault::Missing, None)),
                 }
             }
             Place::File => Reader::File(self.blob_reader(body)?),
@@ -143,10 +146,10 @@ impl Vfs {
         }
         let file = match self.blobs.open(&body.digest) {
             Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(self.damaged(body, None)),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(self.damaged_at_open(body, Fault::Missing, None)),
             Err(e) => return Err(e),
         };
-        self.verify(body, &file)?;
+        self.verify_file(body, &file)?;
         let mut readers = self.readers.lock();
         if readers.len() > 1024 {
             readers.retain(|_, reader| reader.strong_count() > 0);
@@ -154,61 +157,6 @@ impl Vfs {
         let reader = Arc::new(BlobReader(RwLock::new(Arc::new(file))));
         readers.insert(body.digest, Arc::downgrade(&reader));
         Ok(reader)
-    }
-
-    /// Hashes the file of a blob unless its stamp shows that it is the one that was sealed or last verified.
-    pub(super) fn verify(&self, body: &SealedBody, file: &File) -> Result<()> {
-        let before = crate::cas::stamp(file)?;
-        {
-            let core = self.lock_core();
-            let stamped = core.meta.read().blob(body.blob)?.stamp;
-            // A file that was sealed a moment ago gets its stamp when its staging name is gone.
-            let fresh = core
-                .side
-                .removals
-                .iter()
-                .any(|r| matches!(r, Removal::Staging(_, Some((_, digest))) if *digest == body.digest));
-            if stamped == Some(before) || fresh {
-                return Ok(());
-            }
-        }
-        let found = crate::cas::hash_file(file, |_| true)?;
-        if found != Some((body.digest, body.size)) {
-            return Err(self.damaged(body, None));
-        }
-        if !self.read_only {
-            self.change(|txn, _| txn.set_stamp(body.blob, before))?;
-        }
-        Ok(())
-    }
-
-    /// The error of a body that does not hash to its name: puts the body aside and logs every path that holds it.
-    fn damaged(&self, body: &SealedBody, bytes: Option<&[u8]>) -> Error {
-        let digest = body.digest;
-        let paths = {
-            let core = self.lock_core();
-            let read = core.meta.read();
-            let nodes = read.nodes_of_blob(body.blob).unwrap_or_default();
-            let paths = nodes.iter().filter_map(|node| paths_of(&read, *node).ok()).flatten();
-            paths.map(|path| path.to_string()).collect::<Vec<_>>().join(", ")
-        };
-        log::error!(
-            "the body {digest} is damaged or missing; reading these files fails until the same content is stored \
-             again: {paths}"
-        );
-        let aside = match (body.place, bytes) {
-            _ if self.read_only => Ok(()),
-            (Place::File, _) if self.blobs.has(&digest) => self.blobs.quarantine(&digest),
-            (Place::Database, Some(bytes)) => {
-                let kept = self.blobs.keep_damaged(&digest, bytes);
-                kept.and_then(|()| self.change(|txn, _| txn.delete_small_body(body.blob)))
-            }
-            _ => Ok(()),
-        };
-        if let Err(e) = aside {
-            log::error!("putting the damaged body {digest} aside: {e}");
-        }
-        Error::new(ErrorKind::Damaged, format!("read body {digest}"))
     }
 
     /// Reads a part of the content into `into`; fewer bytes only at the end.
@@ -282,20 +230,9 @@ impl Vfs {
             file.sync_data().map_err(|e| Error::io("sync a draft", e))?;
             self.staging.sync()?;
         }
-        let now = self.now();
-        let pending = state.pending.unwrap_or(Pending { mtime: now, ctime: now });
         self.change(|txn, side| {
             let row = txn.node(id)?;
-            let body = BodyRow::Draft(draft);
-            let change = BodyChange {
-                size,
-                blocks: blocks_of(size),
-                mtime: if state.pending.is_some() { pending.mtime } else { row.attr.mtime },
-                ctime: if state.pending.is_some() { pending.ctime.max(row.attr.ctime) } else { row.attr.ctime },
-                new_version: false,
-                body,
-            };
-            txn.update_body(id, &change)?;
+            txn.update_body(id, &written(&row, BodyRow::Draft(draft), size, state.pending))?;
             side.drop_body(txn, row.body)
         })?;
         Ok(replaces)
@@ -385,15 +322,7 @@ impl Vfs {
                 return Ok(false);
             }
             let row = txn.node(id)?;
-            let change = BodyChange {
-                size: body.size,
-                blocks: row.attr.blocks,
-                mtime: row.attr.mtime,
-                ctime: row.attr.ctime,
-                new_version: false,
-                body: BodyRow::Draft(draft),
-            };
-            txn.update_body(id, &change)?;
+            txn.update_body(id, &row.with_body(BodyRow::Draft(draft), body.size, row.attr.blocks))?;
             let served = kernel_blob.unwrap_or(body.digest);
             if side.kernel_served.get(&served) == Some(&id) {
                 side.kernel_served.remove(&served);
@@ -446,21 +375,21 @@ impl Vfs {
         self.change_in(core, |txn, side| {
             let row = txn.node(id)?;
             let body = if bytes.is_empty() { BodyRow::Empty } else { BodyRow::Blob(put_small(txn, &digest, bytes)?) };
-            let times = pending.unwrap_or(Pending { mtime: row.attr.mtime, ctime: row.attr.ctime });
-            let change = BodyChange {
-                size,
-                blocks: blocks_of(size),
-                mtime: times.mtime,
-                ctime: times.ctime.max(row.attr.ctime),
-                new_version: false,
-                body,
-            };
-            txn.update_body(id, &change)?;
+            txn.update_body(id, &written(&row, body, size, pending))?;
             side.drop_body(txn, row.body)
         })?;
         *saved = true;
         state.pending = None;
         Ok(())
+    }
+}
+
+/// The change of a row to a draft that was saved, with the times of what was written to it.
+fn written(row: &NodeRow, body: BodyRow, size: u64, pending: Option<Pending>) -> BodyChange {
+    let change = row.with_body(body, size, blocks_of(size));
+    match pending {
+        Some(Pending { mtime, ctime }) => BodyChange { mtime, ctime: ctime.max(row.attr.ctime), ..change },
+        None => change,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Names: making, linking, renaming and removing them.
 
+use super::reserved;
 use super::resolve::{directory, is_ancestor};
 use super::store::{Side, Vfs};
 use super::types::RenameMode;
@@ -24,7 +25,8 @@ impl Vfs {
     /// Makes a file, fifo, socket or device, mknod(2). The caller has applied the umask.
     ///
     /// # Errors
-    /// `Exists`, `NotFound` or `NotADirectory` for the parent, `Invalid` for other kinds, `NoSpace`.
+    /// `Exists`, `NotFound` or `NotADirectory` for the parent, `Invalid` for other kinds, `NoSpace`; `NotPermitted` for
+    /// `/.work`, as everything that makes a name.
     pub fn mknod(
         &self,
         caller: &Caller,
@@ -75,7 +77,7 @@ impl Vfs {
     /// One more name for a node that is no directory, link(2).
     ///
     /// # Errors
-    /// `NotPermitted` for a directory, `Exists`, `NotFound` for a node without a name, `TooManyLinks`.
+    /// `NotPermitted` for a directory and for `/.work`, `Exists`, `NotFound` for a node without a name, `TooManyLinks`.
     pub fn link(&self, id: NodeId, new_parent: NodeId, new_name: Name<'_>) -> Result<Attr> {
         self.space.take(0)?;
         let now = self.now();
@@ -142,7 +144,7 @@ impl Vfs {
     ///
     /// # Errors
     /// `NotFound`; `Exists` with [`RenameMode::NoReplace`]; `Invalid` for a directory into itself; `NotEmpty`,
-    /// `IsADirectory` and `NotADirectory` for a target that cannot be replaced.
+    /// `IsADirectory` and `NotADirectory` for a target that cannot be replaced; `NotPermitted` to `/.work`.
     pub fn rename(
         &self,
         parent: NodeId,
@@ -151,6 +153,10 @@ impl Vfs {
         new_name: Name<'_>,
         mode: RenameMode,
     ) -> Result<()> {
+        reserved::refuse(new_parent, new_name)?;
+        if mode == RenameMode::Exchange {
+            reserved::refuse(parent, name)?;
+        }
         self.sync_before_replacing(parent, name, new_parent, new_name, mode)?;
         let now = self.now();
         self.change(|txn, side| {
@@ -168,11 +174,14 @@ impl Vfs {
                 (RenameMode::Exchange, None) => return Err(Error::new(ErrorKind::NotFound, "exchange two names")),
                 _ => {}
             }
-            if moved.attr.kind == Kind::Directory && is_ancestor(txn, moved.attr.id, new_parent)? {
+            // In one directory nothing comes to lie below itself, however deep the walk upwards would be.
+            let elsewhere = new_parent != parent;
+            if elsewhere && moved.attr.kind == Kind::Directory && is_ancestor(txn, moved.attr.id, new_parent)? {
                 return Err(Error::new(ErrorKind::Invalid, "rename a directory into itself"));
             }
             if let Some(target) = target.filter(|t| t.attr.kind == Kind::Directory)
                 && mode == RenameMode::Replace
+                && elsewhere
                 && is_ancestor(txn, target.attr.id, parent)?
             {
                 return Err(Error::new(ErrorKind::NotEmpty, "rename over a directory above"));
@@ -265,8 +274,9 @@ pub(super) fn make_node(
     Ok(row)
 }
 
-/// The directory, when the name is free in it.
+/// The directory, when the name is free in it and may be made.
 fn vacant(read: &ReadTxn<'_>, parent: NodeId, name: Name<'_>) -> Result<NodeRow> {
+    reserved::refuse(parent, name)?;
     let above = directory(read, parent)?;
     if above.attr.nlink == 0 {
         return Err(Error::new(ErrorKind::NotFound, "make a name in a removed directory"));

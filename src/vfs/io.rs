@@ -143,14 +143,8 @@ impl Vfs {
                 self.change(|txn, side| {
                     let row = txn.node(id)?;
                     let now = self.now();
-                    let change = crate::meta::BodyChange {
-                        size: 0,
-                        blocks: 0,
-                        mtime: now,
-                        ctime: now,
-                        new_version: false,
-                        body: BodyRow::Empty,
-                    };
+                    let emptied = row.with_body(BodyRow::Empty, 0, 0);
+                    let change = crate::meta::BodyChange { mtime: now, ctime: now, ..emptied };
                     txn.update_body(id, &change)?;
                     side.drop_body(txn, row.body)
                 })?;

@@ -1,5 +1,6 @@
 //! Opening and closing files: who serves a handle, and what the last close brings into the rows.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use super::entries::{NewNode, make_node};
@@ -76,16 +77,13 @@ impl Vfs {
         if open.truncate {
             self.set_size(live.id, state, 0)?;
         }
-        let kernel = open.passthrough
-            && (state.kernel_handles > 0
-                || (!open.write && state.vfs_handles == 0 && self.is_kernels(live.id, state)?));
-        if !kernel && state.kernel_handles > 0 {
+        if state.kernel_handles > 0 && !open.passthrough {
             // Another mount's kernel serves the file and this one's cannot: nothing may be cached here, because what is
             // written there is not seen.
             state.vfs_handles += 1;
             return Ok((Serving::Computed, false));
         }
-        if !kernel {
+        let Some(file) = self.kernel_file(live.id, state, open)? else {
             // Forgotten when such a handle is closed or written to: until then the kernel may not have got to dropping them,
             // and another open must not tell it to keep them. Afterwards it must: dropping a page whose write is on its
             // way lets a reader fill it with the bytes from before.
@@ -97,48 +95,49 @@ impl Vfs {
             state.vfs_handles += 1;
             let keep_cache = !stale && !unseen;
             return Ok((Serving::Vfs { keep_cache }, false));
-        }
+        };
+        // Counted only now, when nothing can fail any more: what is counted here a close takes back.
         if open.write {
-            if matches!(state.content, Content::Sealed(_)) {
-                self.make_draft(live.id, state, 0)?;
-            }
             state.kernel_writers += 1;
             self.changes.kernel_writes(live.id);
-            self.notice_kernel_writes(state)?;
             self.stale_pages.lock().insert(live.id);
         }
-        let file = match (&state.kernel_file, &mut state.content) {
-            (Some(file), _) => Arc::clone(file),
-            (None, Content::Staged { file, .. }) => Arc::clone(file),
-            (None, Content::Sealed(Some(body))) => match self.reader(body)? {
-                Reader::File(reader) => Arc::clone(&reader.0.read()),
-                Reader::Bytes(_) => return Err(Error::new(ErrorKind::Io, "serve a small body from a file")),
-            },
-            (None, _) => return Err(Error::new(ErrorKind::Io, "serve a draft in memory from a file")),
-        };
         state.kernel_handles += 1;
         state.kernel_file = Some(Arc::clone(&file));
         self.note_read(state);
         Ok((Serving::Kernel(file), true))
     }
 
-    /// Whether the kernel may serve a file that nobody has open: its body is a file of its own, or a blob's that the
-    /// kernel serves to no other node.
-    fn is_kernels(&self, id: NodeId, state: &mut LiveState) -> Result<bool> {
+    /// The file on which the kernel is to serve a handle that is being opened, or `None` when the filesystem serves it. A
+    /// blob's file is claimed for the node, as the last step.
+    fn kernel_file(&self, id: NodeId, state: &mut LiveState, open: OpenMode) -> Result<Option<Arc<File>>> {
+        if let Some(file) = state.kernel_file.clone() {
+            if open.write {
+                if matches!(state.content, Content::Sealed(_)) {
+                    self.make_draft(id, state, 0)?;
+                }
+                self.look_at_kernel_file(state)?;
+            }
+            return Ok(Some(file));
+        }
+        if !open.passthrough || open.write || state.vfs_handles > 0 {
+            return Ok(None);
+        }
         match &mut state.content {
-            Content::Staged { .. } => Ok(true),
+            Content::Staged { file, .. } => Ok(Some(Arc::clone(file))),
             Content::Sealed(Some(body)) if body.place == Place::File => {
-                self.reader(body)?;
+                let Reader::File(reader) = self.reader(body)? else { return Ok(None) };
                 let digest = body.digest;
                 let mut core = self.lock_core();
-                let free = !core.side.kernel_served.contains_key(&digest);
-                if free {
-                    core.side.kernel_served.insert(digest, id);
-                    state.kernel_blob = Some(digest);
+                // The kernel serves a blob to one node only: the others could not leave it when it is written to.
+                if core.side.kernel_served.contains_key(&digest) {
+                    return Ok(None);
                 }
-                Ok(free)
+                core.side.kernel_served.insert(digest, id);
+                state.kernel_blob = Some(digest);
+                Ok(Some(Arc::clone(&reader.0.read())))
             }
-            _ => Ok(false),
+            _ => Ok(None),
         }
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use super::attrs::blocks_of;
 use super::store::{Removal, Vfs};
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BodyChange, BodyRow, NodeRow, StagingId};
+use crate::meta::{BodyRow, NodeRow, StagingId};
 use crate::model::Timestamp;
 
 /// A staging file's time counts only when it is this much later than the row's: their clocks differ by a tick.
@@ -19,6 +19,7 @@ impl Vfs {
         // A process that was killed has left a log that is committed and not on the disk: after a loss of power an older
         // state would come back, and look for the files that are removed here.
         self.sync_inherited_log()?;
+        self.take_up()?;
         let (orphans, drafts, condemned) = {
             let core = self.lock_core();
             let read = core.meta.read();
@@ -58,17 +59,7 @@ impl Vfs {
             Err(e) if e.kind() == ErrorKind::NotFound => {
                 // Never synced: a synced draft has a durable name. As after a power loss on ext4, the file is empty.
                 log::warn!("the draft of node {id} was never synced and is gone: the file is empty now");
-                return self.change(|txn, _| {
-                    let change = BodyChange {
-                        size: 0,
-                        blocks: 0,
-                        mtime: row.attr.mtime,
-                        ctime: row.attr.ctime,
-                        new_version: false,
-                        body: BodyRow::Empty,
-                    };
-                    txn.update_body(id, &change)
-                });
+                return self.change(|txn, _| txn.update_body(id, &row.with_body(BodyRow::Empty, 0, 0)));
             }
             Err(e) => return Err(e),
         };

@@ -5,8 +5,37 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{NodeRow, ReadTxn};
 use crate::model::{Attr, Kind, Name, NodeId, VPath};
 
-/// Steps upwards after which a walk is taken for a cycle: no path of 4,096 bytes has more.
-const DEPTH_MAX: usize = crate::model::PATH_BYTES_MAX;
+/// A walk upwards, which notices when it goes round in a cycle of damaged rows. Trees are as deep as they are: a path of
+/// 4,096 bytes does not reach the bottom of those that were made with mkdirat(2). So it counts no levels but keeps one
+/// directory in mind, a later one after twice as many steps, and meets it again if there is a cycle (R. P. Brent, An
+/// improved Monte Carlo factorization algorithm, 1980).
+struct Climb {
+    kept: NodeId,
+    steps: u64,
+    /// Steps until the next directory is kept.
+    lap: u64,
+}
+
+impl Climb {
+    fn from(start: NodeId) -> Self {
+        Self { kept: start, steps: 0, lap: 1 }
+    }
+
+    /// One step, to `above`.
+    ///
+    /// # Errors
+    /// `Damaged` when the walk has come round.
+    fn step(&mut self, above: NodeId) -> Result<()> {
+        if above == self.kept {
+            return Err(Error::new(ErrorKind::Damaged, format!("the directories above node {above} form a cycle")));
+        }
+        self.steps += 1;
+        if self.steps == self.lap {
+            *self = Self { kept: above, steps: 0, lap: self.lap * 2 };
+        }
+        Ok(())
+    }
+}
 
 impl Vfs {
     /// The node that a name of a directory leads to.
@@ -62,8 +91,12 @@ pub(super) fn paths_of(read: &ReadTxn<'_>, id: NodeId) -> Result<Vec<VPath>> {
     for (directory, name) in read.names_of(id)? {
         let mut names = vec![name];
         let mut above = directory;
-        while above != NodeId::ROOT && names.len() < DEPTH_MAX {
+        let mut climb = Climb::from(directory);
+        while above != NodeId::ROOT {
             let Some((next, name)) = read.names_of(above)?.into_iter().next() else { break };
+            if climb.step(next).is_err() {
+                break;
+            }
             names.push(name);
             above = next;
         }
@@ -93,14 +126,27 @@ pub(super) fn directory(read: &ReadTxn<'_>, id: NodeId) -> Result<NodeRow> {
 /// Whether `id` is `below` or lies above it.
 pub(super) fn is_ancestor(read: &ReadTxn<'_>, id: NodeId, below: NodeId) -> Result<bool> {
     let mut at = below;
-    for _ in 0..DEPTH_MAX {
-        if at == id {
-            return Ok(true);
-        }
-        match read.parent_of(at)? {
-            Some(parent) => at = parent,
-            None => return Ok(false),
+    let mut climb = Climb::from(below);
+    while at != id {
+        let Some(above) = read.parent_of(at)? else { return Ok(false) };
+        climb.step(above)?;
+        at = above;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_upwards_ends_in_every_cycle_and_at_no_depth() {
+        let mut deep = Climb::from(NodeId(1_000_000));
+        assert!((1..1_000_000).rev().all(|id| deep.step(NodeId(id)).is_ok()));
+        for (tail, cycle) in [(0, 1), (0, 2), (1, 1), (3, 5), (1000, 7), (7, 1000)] {
+            let at = |step: u64| NodeId(if step < tail { step } else { tail + (step - tail) % cycle } + 1);
+            let mut climb = Climb::from(at(0));
+            assert!((1..10 * (tail + cycle)).any(|step| climb.step(at(step)).is_err()), "{tail}, {cycle}");
         }
     }
-    Err(Error::new(ErrorKind::Damaged, format!("the directories above node {below} form a cycle")))
 }

@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use super::live::Live;
 use super::store::{Removal, Vfs};
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BlobRow, BodyChange, BodyRow, Place, StagingId};
+use crate::meta::{BlobRow, BodyRow, Place, StagingId};
 use crate::model::{Digest, NodeId};
 
 /// How long a file has to be left alone before it is sealed.
@@ -216,15 +216,7 @@ impl Vfs {
             if row.body != BodyRow::Draft(draft) {
                 return Ok(());
             }
-            let change = BodyChange {
-                size: 0,
-                blocks: 0,
-                mtime: row.attr.mtime,
-                ctime: row.attr.ctime,
-                new_version: false,
-                body: BodyRow::Empty,
-            };
-            txn.update_body(id, &change)?;
+            txn.update_body(id, &row.with_body(BodyRow::Empty, 0, 0))?;
             side.drop_body(txn, row.body)
         })
     }
@@ -268,6 +260,10 @@ impl Vfs {
         });
         core.side.arriving.remove(digest);
         drop(core);
+        if outcome.is_err() {
+            // The file may have its name by now, and if nobody tries again it keeps it.
+            self.needs_sweep();
+        }
         self.readers.lock().remove(digest);
         outcome
     }
@@ -277,7 +273,7 @@ impl Vfs {
     fn recheck(&self, digest: &Digest) -> Result<()> {
         let known = self.lock_core().meta.read().find_blob(digest)?;
         let Some(blob) = known.filter(|blob| blob.place == Place::File) else { return Ok(()) };
-        match self.blobs.open(digest).and_then(|file| self.verify(&super::body::sealed(&blob), &file)) {
+        match self.blobs.open(digest).and_then(|file| self.verify_file(&super::body::sealed(&blob), &file)) {
             Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Damaged) => Err(e),
             _ => Ok(()),
         }
@@ -294,13 +290,5 @@ fn name_blob(txn: &crate::meta::WriteTxn<'_>, id: NodeId, draft: StagingId, blob
     if row.body != BodyRow::Draft(draft) {
         return Err(Error::new(ErrorKind::Damaged, format!("node {id} lost its draft while it was sealed")));
     }
-    let change = BodyChange {
-        size: blob.size,
-        blocks: blob.blocks,
-        mtime: row.attr.mtime,
-        ctime: row.attr.ctime,
-        new_version: false,
-        body: BodyRow::Blob(blob.id),
-    };
-    txn.update_body(id, &change)
+    txn.update_body(id, &row.with_body(BodyRow::Blob(blob.id), blob.size, blob.blocks))
 }

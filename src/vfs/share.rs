@@ -9,7 +9,7 @@ use super::live::{BlobReader, Content, FileHandle, LiveState, SealedBody};
 use super::store::{Removal, Vfs};
 use super::types::HandleId;
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BodyChange, BodyRow};
+use crate::meta::{BodyChange, BodyRow, StagingId};
 use crate::model::{Change, NodeId};
 
 /// Bytes that one call of [`Vfs::copy_range`] moves at most, so that it can be interrupted in between.
@@ -90,14 +90,8 @@ impl Vfs {
             let Some(row) = txn.find_blob(&body.digest)?.filter(|row| row.id == body.blob) else { return Ok(None) };
             let target = txn.node(to.live.id)?;
             txn.add_blob_ref(row.id)?;
-            let change = BodyChange {
-                size: row.size,
-                blocks: row.blocks,
-                mtime: now,
-                ctime: now,
-                new_version: false,
-                body: BodyRow::Blob(row.id),
-            };
+            let same = target.with_body(BodyRow::Blob(row.id), row.size, row.blocks);
+            let change = BodyChange { mtime: now, ctime: now, ..same };
             txn.update_body(to.live.id, &change)?;
             side.drop_body(txn, target.body)?;
             Ok(Some(row))
@@ -131,7 +125,8 @@ impl Vfs {
     }
 
     /// A node that the kernel serves on the file of a shared blob is to be written: it must keep that very file, because
-    /// the kernel's handles are on it. So the blob gets a copy as its file, and the node takes the old one.
+    /// the kernel's handles are on it. So the blob gets a copy as its file, and the node takes the old one. Where that
+    /// fails, the blob has its old file again, and the next attempt finds everything as this one did.
     pub(super) fn leave_shared(
         &self,
         id: NodeId,
@@ -140,22 +135,122 @@ impl Vfs {
         reader: &Arc<BlobReader>,
     ) -> Result<File> {
         self.space.take(body.size)?;
-        let (copy, copy_of) = self.staging.make()?;
-        let copied = copy_file(&reader.0.read(), &copy_of)
-            .and_then(|()| copy_of.sync_data().map_err(|e| Error::io("sync a copy", e)));
-        if let Err(e) = copied {
-            self.staging.remove(copy)?;
-            return Err(e);
+        let copy = self.copy_blob(reader)?;
+        let (draft, file) = self.link_file(state, body).or_else(|e| self.staging.remove(copy).and(Err(e)))?;
+        match self.change_places(id, state, body, draft, copy) {
+            Ok(of_blob) => *reader.0.write() = Arc::new(of_blob),
+            Err(e) => {
+                self.staging.remove(copy)?;
+                self.staging.remove(draft)?;
+                return Err(e);
+            }
         }
-        let (draft, file) = self.link_file(state, body)?;
+        self.lock_core().side.removals.push(Removal::Staging(copy, Some((body.blob, body.digest))));
+        // When this fails the store takes no more changes at all.
+        self.make_durable()?;
+        Ok(file)
+    }
+
+    /// Copies a blob's file into a staging file, durably.
+    fn copy_blob(&self, reader: &BlobReader) -> Result<StagingId> {
+        let (copy, copy_of) = self.staging.make()?;
+        copy_file(&reader.0.read(), &copy_of)
+            .and_then(|()| copy_of.sync_data().map_err(|e| Error::io("sync a copy", e)))
+            .or_else(|e| self.staging.remove(copy).and(Err(e)))?;
+        Ok(copy)
+    }
+
+    /// Gives the blob `copy` as its file and the node `draft`, the file it had. The blob's file is the result, opened.
+    fn change_places(
+        &self,
+        id: NodeId,
+        state: &LiveState,
+        body: &SealedBody,
+        draft: StagingId,
+        copy: StagingId,
+    ) -> Result<File> {
         self.staging.sync()?;
         // From here on both files hold the bytes of the blob, whichever a crash leaves under its name.
         self.blobs.put(&self.staging.path(copy), &body.digest)?;
-        self.blobs.sync(&body.digest)?;
-        *reader.0.write() = Arc::new(self.blobs.open(&body.digest)?);
-        self.name_draft(id, state, draft, body, false)?;
-        self.lock_core().side.removals.push(Removal::Staging(copy, Some((body.blob, body.digest))));
-        self.make_durable()?;
-        Ok(file)
+        let named = self
+            .blobs
+            .sync(&body.digest)
+            .and_then(|()| self.blobs.open(&body.digest))
+            .and_then(|file| self.name_draft(id, state, draft, body, false).map(|_| file));
+        if named.is_err()
+            && let Err(e) = self.blobs.put(&self.staging.path(draft), &body.digest)
+        {
+            log::error!("the body {} keeps its copy as file: {e}", body.digest);
+        }
+        named
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::model::{Caller, Name, Timestamp, VPath};
+    use crate::vfs::{OpenMode, Serving, StoreOptions};
+
+    const CALLER: Caller = Caller { uid: 0, gid: 0 };
+    const READ: OpenMode = OpenMode { read: true, write: false, append: false, truncate: false, passthrough: true };
+    const WRITE: OpenMode = OpenMode { write: true, ..READ };
+
+    fn put(vfs: &Vfs, name: &[u8], bytes: &[u8]) -> NodeId {
+        let (attr, opened) =
+            vfs.create(&CALLER, NodeId::ROOT, Name::new(name).unwrap(), 0o644, WRITE).expect("a free name");
+        vfs.write(opened.handle, 0, bytes).unwrap();
+        vfs.release(opened.handle).unwrap();
+        attr.id
+    }
+
+    #[test]
+    fn a_departure_that_fails_is_undone_and_succeeds_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let data_dir = directory.path().join("store");
+        Vfs::init(&data_dir, CALLER, Timestamp::now).unwrap();
+        let options = StoreOptions { data_dir: data_dir.clone(), read_only: false, clock: Timestamp::now };
+        let vfs = Vfs::open_store(options).unwrap();
+        let bytes = vec![7; 300_000];
+        let (id, other) = (put(&vfs, b"a", &bytes), put(&vfs, b"b", &bytes));
+        vfs.settle().unwrap();
+        let reading = vfs.open(&CALLER, id, READ).unwrap();
+        let Serving::Kernel(served) = reading.serving else { panic!("the kernel serves a big file") };
+        let digest = vfs.etag(other).unwrap();
+        let stored = || std::fs::metadata(vfs.blobs.path(&digest)).unwrap().ino();
+        let inode = served.metadata().unwrap().ino();
+        assert_eq!(stored(), inode);
+
+        // The last step fails: no row has this number.
+        let live = vfs.live.get(id).unwrap();
+        let failed = {
+            let mut state = live.state.lock();
+            let Content::Sealed(Some(body)) = &mut state.content else { panic!("nobody has written yet") };
+            let super::super::live::Reader::File(reader) = vfs.reader(body).unwrap() else { panic!("a big body") };
+            let body = body.clone();
+            vfs.leave_shared(NodeId(999), &state, &body, &reader)
+        };
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(stored(), inode, "the blob has its file again");
+        assert!(vfs.staging.scan().unwrap().drafts.is_empty(), "and nothing is left in staging");
+
+        let writing = vfs.open(&CALLER, id, WRITE).unwrap();
+        let Serving::Kernel(file) = writing.serving else { panic!("the kernel goes on serving") };
+        assert_eq!(file.metadata().unwrap().ino(), inode, "on the file that it has");
+        // As the kernel does: it opens the file anew, in the mode in which the program opened its own.
+        let backing = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&*file));
+        let backing = File::options().write(true).open(backing).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&backing, b"!", 0).unwrap();
+        drop(backing);
+        vfs.release(writing.handle).unwrap();
+        vfs.release(reading.handle).unwrap();
+        let path = |text: &[u8]| vfs.resolve(&VPath::parse(text).unwrap()).unwrap().id;
+        assert_ne!(vfs.etag(path(b"/a")).unwrap(), digest);
+        assert_eq!(vfs.etag(path(b"/b")).unwrap(), digest);
+        vfs.settle().unwrap();
+        assert_eq!(vfs.check().unwrap().problems, Vec::<String>::new());
+        vfs.close().unwrap();
     }
 }

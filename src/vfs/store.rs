@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::lock::StoreLock;
 use super::seal::SealQueue;
 use super::space::Space;
+use super::upkeep::Upkeep;
 use crate::cas::{BlobStore, Staging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BodyRow, Checkpointer, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
@@ -52,6 +53,9 @@ pub struct Vfs {
     pub(super) staging: Staging,
     pub(super) space: Space,
     pub(super) sealing: Arc<SealQueue>,
+    pub(super) upkeep: Arc<Upkeep>,
+    /// Whether files of `cas/` may be without a row, see `gc.rs`.
+    pub(super) swept: AtomicU8,
     /// Files that nobody has open and whose draft could not be saved yet; each counts as a use.
     pub(super) kept: Mutex<Vec<Arc<Live>>>,
     /// Nodes of which the kernel may have cached pages that are out of date, because it wrote behind them itself.
@@ -189,6 +193,7 @@ impl Vfs {
                 btime: now,
             };
             txn.insert_node(&NodeRow { attr, version: 1, body: BodyRow::Empty }, None)?;
+            txn.set_setting(super::gc::CLEAN, 1)?;
             txn.set_setting("next_node", 2)
         })?;
         meta.checkpoint_all()?;
@@ -240,6 +245,8 @@ impl Vfs {
             staging: Staging::new(&data_dir),
             space: Space::new(&data_dir),
             sealing: Arc::default(),
+            upkeep: Arc::default(),
+            swept: AtomicU8::default(),
             kept: Mutex::default(),
             stale_pages: Mutex::default(),
             readers: Mutex::default(),
@@ -292,8 +299,10 @@ impl Vfs {
             Ok(())
         } else {
             // What was acknowledged is committed even if a draft could not be sealed.
-            let durable = self.barrier().and_then(|()| self.core.lock().meta.checkpoint_all());
-            settled.and(durable)
+            let durable = self.barrier();
+            let settled = settled.and(durable);
+            let in_order = if settled.is_ok() { self.leave_in_order() } else { Ok(()) };
+            settled.and(in_order).and(self.core.lock().meta.checkpoint_all())
         };
         self.core.lock().meta.close();
         self.lock.lock().take();
@@ -304,6 +313,7 @@ impl Vfs {
         self.housekeeper.work.lock().stop = true;
         self.housekeeper.wake.notify_all();
         self.sealing.stop();
+        self.upkeep.stop();
     }
 
     /// Makes everything acknowledged so far durable.
@@ -462,12 +472,14 @@ impl Vfs {
         // The threads hold the store only while they work: one that is dropped without being closed ends at once.
         let (store, housekeeper) = (Arc::downgrade(self), Arc::clone(&self.housekeeper));
         let (sealed, sealing) = (Arc::downgrade(self), Arc::clone(&self.sealing));
+        let (kept_up, upkeep) = (Arc::downgrade(self), Arc::clone(&self.upkeep));
         let mut threads = self.threads.lock();
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(run).map_err(|e| Error::io("start a thread", e))
         };
         threads.push(spawn("nexus-commit", Box::new(move || keep_house(&store, &housekeeper)))?);
         threads.push(spawn("nexus-seal", Box::new(move || super::seal::run(&sealed, &sealing)))?);
+        threads.push(spawn("nexus-upkeep", Box::new(move || super::upkeep::run(&kept_up, &upkeep)))?);
         Ok(())
     }
 

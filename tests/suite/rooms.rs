@@ -24,6 +24,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("sha2", &["src/model/digest.rs"]),
     ("serde_yaml", &["src/config/"]),
     ("clap", &["src/cli/"]),
+    ("indicatif", &["src/cli/"]),
 ];
 
 #[test]

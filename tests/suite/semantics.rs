@@ -2,6 +2,7 @@
 
 mod attributes;
 mod bodies;
+mod deep;
 mod holes;
 mod identity;
 mod locks;

@@ -11,6 +11,10 @@ use nexus::error::{ErrorKind, Result};
 use nexus::model::{Attr, AttrChange, Caller, Digest, Name, NodeId, SetTime, Timestamp, VPath};
 use nexus::vfs::{HandleId, OpenMode, RenameMode, StoreOptions, Vfs, XattrMode};
 
+mod collect;
+mod reserved;
+mod verify;
+
 const CALLER: Caller = Caller { uid: 1000, gid: 100 };
 const READ: OpenMode = OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false };
 const WRITE: OpenMode = OpenMode { write: true, ..READ };

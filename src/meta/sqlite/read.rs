@@ -298,6 +298,15 @@ impl<'a> ReadTxn<'a> {
         self.each("SELECT digest FROM condemned", [], |row| row.get::<_, DigestColumn>(0).map(|d| d.0))
     }
 
+    /// Whether a file of `cas/` has lost its row and waits to be removed.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn is_condemned(&self, digest: &Digest) -> Result<bool> {
+        let found = self.one("SELECT 1 FROM condemned WHERE digest = ?1", [digest.as_bytes()], |_| Ok(()))?;
+        Ok(found.is_some())
+    }
+
     /// One extended attribute.
     ///
     /// # Errors
@@ -330,5 +339,15 @@ impl<'a> ReadTxn<'a> {
     /// What SQLite reports.
     pub fn blobs(&self, after: BlobId, limit: usize) -> Result<Vec<BlobRow>> {
         self.each(select_blob!("WHERE id > ?1 ORDER BY id LIMIT ?2"), params![after.0, limit], blob_row)
+    }
+
+    /// How many blobs there are, and how many bytes they have together.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn count_blobs(&self) -> Result<(u64, u64)> {
+        let counted =
+            self.one("SELECT COUNT(*), COALESCE(SUM(size), 0) FROM blob", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(counted.unwrap_or_default())
     }
 }

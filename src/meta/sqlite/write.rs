@@ -65,6 +65,15 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
+    /// Removes a value about the store.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn delete_setting(&self, key: &str) -> Result<()> {
+        self.change("DELETE FROM setting WHERE key = ?1", [key])?;
+        Ok(())
+    }
+
     /// A new node, its number chosen by the caller.
     ///
     /// # Errors

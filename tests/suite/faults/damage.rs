@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Mounted, bytes, files_below, is_mounted, run, shell, wait_until, xattr_text};
+use crate::harness::{Mounted, bytes, files_below, is_mounted, nexus, run, shell, wait_until, xattr_text};
 
 #[test]
 fn a_damaged_body_is_an_error_and_never_wrong_bytes() {
@@ -48,6 +48,55 @@ fn a_damaged_body_is_an_error_and_never_wrong_bytes() {
         wait_until("the content that was stored again heals", 10, || fs::read(mounted.path(name)).is_ok());
         assert!(fs::read(mounted.path(name)).unwrap() == bytes(length as u64, length));
     }
+    mounted.finish_after_complaints();
+}
+
+#[test]
+fn verify_prints_each_damaged_body_with_every_path() {
+    let mut mounted = Mounted::new();
+    fs::create_dir(mounted.path("dir")).unwrap();
+    for (name, length) in [("dir/large", 700_000), ("dir/small", 3_000), ("large", 700_001), ("small", 3_001)] {
+        fs::write(mounted.path(name), bytes(length as u64, length)).unwrap();
+    }
+    fs::hard_link(mounted.path("dir/large"), mounted.path("another name")).unwrap();
+    fs::copy(mounted.path("dir/small"), mounted.path("dir/copy")).unwrap();
+    let digests = ["dir/large", "dir/small"].map(|name| xattr_text(&mounted.path(name), "user.nexus.etag"));
+    let verify =
+        |mounted: &Mounted, path: &str| run(nexus().arg("verify").arg("--data-dir").arg(mounted.data_dir()).arg(path));
+    let busy = verify(&mounted, "/");
+    assert_eq!(busy.code, 8, "{}", busy.stderr);
+    busy.refused(&[&mounted.daemon().to_string(), "hint"]);
+    mounted.umount();
+    assert_eq!(verify(&mounted, "/").ok().stdout, "/: 4 bodies of 1.34 MiB verified, all right\n");
+    flip_byte(&body_file(&mounted, &digests[0]), 350_000);
+    flip_stored(&mounted, &bytes(3_000, 3_000)[100..164]);
+
+    verify(&mounted, "/large").ok();
+    let missing = verify(&mounted, "/nowhere");
+    assert_eq!(missing.code, 3, "{}", missing.stderr);
+    missing.refused(&["/nowhere"]);
+    verify(&mounted, "../relative").refused(&["does not begin with /"]);
+    let found = verify(&mounted, "/");
+    assert_eq!(found.code, 7, "{}{}", found.stdout, found.stderr);
+    let lines: Vec<_> = found.stdout.lines().collect();
+    let [large, small] = digests;
+    let mut expected = vec![
+        format!("body {large} of 700000 bytes does not hash to its name: /another name, /dir/large"),
+        format!("body {small} of 3000 bytes does not hash to its name: /dir/copy, /dir/small"),
+    ];
+    expected.sort_by_key(|line| lines.iter().position(|found| found == line));
+    assert_eq!(lines[..lines.len() - 1], expected);
+    assert_eq!(lines[2], "/: 4 bodies of 1.34 MiB verified, 2 damaged");
+    assert_eq!(files_below(&mounted.data_dir().join("quarantine")).len(), 2);
+    // They stay what they are until the same content comes.
+    assert_eq!(verify(&mounted, "/dir").code, 7);
+    mounted.mount();
+    for (name, length) in [("healed-large", 700_000), ("healed-small", 3_000)] {
+        fs::write(mounted.path(name), bytes(length as u64, length)).unwrap();
+    }
+    mounted.umount();
+    verify(&mounted, "/").ok();
+    mounted.mount();
     mounted.finish_after_complaints();
 }
 
