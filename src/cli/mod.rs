@@ -40,6 +40,7 @@ enum Command {
     Mount(mount::Mount),
     #[command(visible_alias = "unmount")]
     Umount(mount::Umount),
+    Mounts(mount::Mounts),
     Fsck(store::Fsck),
     Verify(verify::Verify),
     /// Print the version
@@ -67,6 +68,7 @@ impl Cli {
             Command::Init(init) => init.run(),
             Command::Mount(mount) => mount.run(),
             Command::Umount(umount) => umount.run(),
+            Command::Mounts(mounts) => mounts.run(),
             Command::Version => {
                 output::line(format_args!("nexus {} (store format {})", env!("CARGO_PKG_VERSION"), nexus::meta::FORMAT))
             }

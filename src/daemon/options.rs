@@ -41,6 +41,17 @@ pub struct MountFlags {
     pub passthrough: bool,
     /// How many threads answer; `None` lets the number of processors decide.
     pub threads: Option<usize>,
+    /// Where locks are kept; `None` lets the number of mounts decide.
+    pub locks: Option<LockScope>,
+}
+
+/// How far flock(2) and fcntl(2) reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockScope {
+    /// Within one mount: the kernel keeps them.
+    Local,
+    /// All mounts of the store; each close is one request more.
+    Store,
 }
 
 impl Default for MountFlags {
@@ -57,6 +68,7 @@ impl Default for MountFlags {
             cache_seconds: CACHE_SECONDS_DEFAULT,
             passthrough: true,
             threads: None,
+            locks: None,
         }
     }
 }
@@ -95,7 +107,7 @@ const SWITCHES: &[(&str, Switch)] = &[
 ];
 
 /// Options with a value.
-const VALUED: &[&str] = &["cache_seconds", "threads"];
+const VALUED: &[&str] = &["cache_seconds", "threads", "locks"];
 
 /// Options that exist elsewhere and are refused here, with the reason.
 const REFUSED: &[(&str, &str)] = &[
@@ -139,6 +151,14 @@ impl MountFlags {
             ("threads", Some(value)) => {
                 let threads = value.parse().ok().filter(|n| (1..=THREADS_MAX).contains(n));
                 self.threads = Some(threads.ok_or_else(|| bad_value(word, "a number from 1 to 256"))?);
+                return Ok(());
+            }
+            ("locks", Some(value)) => {
+                self.locks = Some(match value {
+                    "local" => LockScope::Local,
+                    "store" => LockScope::Store,
+                    _ => return Err(bad_value(word, "local or store")),
+                });
                 return Ok(());
             }
             _ => {}
@@ -186,7 +206,8 @@ mod tests {
         assert!(both.noatime && both.sync && both.dirsync);
         let undone = "ro,rw,noexec,exec,dev,nodev,suid,nosuid,noatime,relatime,sync,async,no_passthrough,passthrough";
         assert_eq!(flags(undone).unwrap(), MountFlags::default());
-        let valued = flags("cache_seconds=0.5,threads=3").unwrap();
+        let valued = flags("cache_seconds=0.5,threads=3,locks=store").unwrap();
+        assert_eq!(valued.locks, Some(LockScope::Store));
         assert_eq!((valued.cache_seconds, valued.threads), (0.5, Some(3)));
     }
 
@@ -200,6 +221,7 @@ mod tests {
             ("ro=1", "it takes no value"),
             ("threads", "it takes a value"),
             ("threads=0", "a number from 1 to 256"),
+            ("locks=all", "local or store"),
             ("cache_seconds=-1", "seconds from 0"),
             ("cache_seconds=NaN", "seconds from 0"),
             ("cache_seconds=inf", "seconds from 0"),

@@ -10,12 +10,13 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::{debug, warn};
 use parking_lot::{Condvar, Mutex};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::known::{Known, Message};
 use super::notice::{self, Held};
@@ -56,6 +57,8 @@ struct State {
     sent: u64,
     running: bool,
     stopped: bool,
+    /// The device, until the end: see [`Device::take_over`].
+    lent: Option<Arc<File>>,
 }
 
 impl Courier {
@@ -99,7 +102,12 @@ impl Courier {
 
     /// Sends nothing more. Does not wait for the thread: the kernel may hold it up until the mount is gone.
     pub(super) fn stop(&self) {
-        self.desk.state.lock().stopped = true;
+        let lent = {
+            let mut state = self.desk.state.lock();
+            state.stopped = true;
+            state.lent.take()
+        };
+        drop(lent);
         self.desk.wake.notify_all();
         self.desk.sent.notify_all();
     }
@@ -107,27 +115,17 @@ impl Courier {
     /// Starts the thread; whether that succeeded.
     fn start(&self) -> bool {
         let (desk, known) = (Arc::clone(&self.desk), Arc::clone(&self.known));
-        // The number alone: were the thread to hold the file, it would close it for itself only. The device is open until
-        // the thread has taken its own, because `self` waits for that.
-        let number = self.device.as_raw_fd();
-        let (taken, wait) = std::sync::mpsc::sync_channel::<()>(0);
-        let spawned = std::thread::Builder::new().name(self.name.into()).spawn(move || {
-            let device = own_device(number);
-            drop(taken);
-            match device {
-                Ok(device) => desk.run(&device, &known),
-                Err(e) => {
-                    warn!("other mounts may show changes late: open the device for notices: {e}");
-                    desk.give_up();
-                }
+        let Some(mut device) = self.device_for_thread() else { return false };
+        // Not waited for: what the thread does first may have to be answered by whoever calls this.
+        let spawned = std::thread::Builder::new().name(self.name.into()).spawn(move || match device.take_over(&desk) {
+            Ok(device) => desk.run(&device, &known),
+            Err(e) => {
+                warn!("other mounts may show changes late: open the device for notices: {e}");
+                desk.give_up();
             }
         });
         match spawned {
-            Ok(_) => {
-                // It ends with an error, when the other side is dropped.
-                wait.recv().ok();
-                true
-            }
+            Ok(_) => true,
             Err(e) => {
                 warn!("other mounts may show changes late: start a thread for notices: {e}");
                 false
@@ -200,29 +198,61 @@ fn send(device: &File, message: &Message) -> io::Result<Held> {
     }
 }
 
-/// Gives this thread descriptors of its own: the standard streams, and a clone of the device. Where /dev/fuse cannot be
-/// opened it is the device itself, and a killed daemon may then hang until its mounts are taken away.
-fn own_device(shared: RawFd) -> io::Result<File> {
-    // SAFETY: from here on this thread alone has its table of descriptors. Nothing it runs uses a descriptor that was
-    // opened before, except the standard streams, which are kept, and `shared`.
-    if unsafe { libc::unshare(libc::CLONE_FILES) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let cloned = File::options().read(true).write(true).open("/dev/fuse").and_then(|clone| {
-        // SAFETY: `shared` is open in the copied table; nothing else in this thread uses its number.
-        let device = unsafe { std::os::fd::BorrowedFd::borrow_raw(shared) };
-        clone_into(&clone, device.as_raw_fd()).map(|()| clone)
-    });
-    // SAFETY: the number is open, and no other value of this thread owns it.
-    let device = cloned.unwrap_or_else(|_| unsafe { File::from_raw_fd(shared) });
-    let kept = device.as_raw_fd().unsigned_abs();
-    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, u32::MAX)] {
-        if first <= last {
-            // SAFETY: closes copies in the table of this thread; nobody else sees it.
-            unsafe { libc::close_range(first, last, 0) };
+/// The device on its way to a thread.
+enum Device {
+    /// As it stands in the descriptors of the process, kept open until the thread has taken it from there.
+    Lent(Option<Arc<File>>),
+    /// To be used as it is, in the descriptors of the process: a killed daemon may then hang until its mounts are taken away.
+    Shared(Option<File>),
+}
+
+impl Courier {
+    fn device_for_thread(&self) -> Option<Device> {
+        let number = self.device.as_raw_fd();
+        // Tried out first, because a thread that has its own descriptors has no way back.
+        if descriptor_of_process(number).is_ok() {
+            return Some(Device::Lent(Some(Arc::clone(&self.device))));
+        }
+        match self.device.try_clone() {
+            Ok(file) => Some(Device::Shared(Some(file))),
+            Err(e) => {
+                warn!("other mounts may show changes late: duplicate the device for notices: {e}");
+                None
+            }
         }
     }
-    Ok(device)
+}
+
+impl Device {
+    /// Gives this thread descriptors of its own, the standard streams and a clone of the device. The kernel copies some of
+    /// the others all the same, and closes them: where the process has files open on its own mounts it asks itself then.
+    fn take_over(&mut self, desk: &Desk) -> io::Result<File> {
+        let lent = match self {
+            Self::Lent(lent) => lent.take().ok_or(io::ErrorKind::NotFound)?,
+            Self::Shared(file) => return file.take().ok_or_else(|| io::ErrorKind::NotFound.into()),
+        };
+        let number = lent.as_raw_fd();
+        // Given back, because this thread could close it for itself only.
+        desk.state.lock().lent = Some(lent);
+        let unshare = libc::CLOSE_RANGE_UNSHARE.cast_signed();
+        // SAFETY: the descriptors of the process stay as they are; this thread gets a table with the first three, and nothing
+        // it runs uses another one that was opened before.
+        if unsafe { libc::close_range(3, u32::MAX, unshare) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let device = descriptor_of_process(number)?;
+        // Where this process may not open /dev/fuse, the device itself has to do.
+        match File::options().read(true).write(true).open("/dev/fuse") {
+            Ok(clone) if clone_into(&clone, device.as_raw_fd()).is_ok() => Ok(clone),
+            _ => Ok(File::from(device)),
+        }
+    }
+}
+
+/// A descriptor of this process, wherever this thread has its own, pidfd_getfd(2).
+fn descriptor_of_process(number: RawFd) -> io::Result<OwnedFd> {
+    let process = pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+    Ok(pidfd_getfd(&process, number, PidfdGetfdFlags::empty())?)
 }
 
 fn clone_into(clone: &File, device: RawFd) -> io::Result<()> {

@@ -18,11 +18,13 @@ use fuser::{
 };
 
 use super::caps;
+use super::convert::lock_type;
 use super::errno::{Errno, answer};
 use super::fuser_types::{bare_attr, caller, file_attr, file_type, node, set_time};
 use super::handlers::{Access, Handlers, Xattr};
+use super::locking::Asked;
 use crate::model::{Attr, AttrChange, Kind, NAME_BYTES_MAX, NodeId};
-use crate::vfs::{DirEntry, HandleId};
+use crate::vfs::{DirEntry, HandleId, LockKind};
 
 /// An inode number names one node for ever, so no generation is needed to tell two of them apart.
 const GENERATION: Generation = Generation(0);
@@ -36,12 +38,13 @@ thread_local! {
 pub(super) struct Frontend {
     handlers: Arc<Handlers>,
     stack_depth: Option<u32>,
+    locks: bool,
 }
 
 impl Frontend {
-    /// `stack_depth`: for the handshake, see [`caps::negotiate`].
-    pub(super) fn new(handlers: Arc<Handlers>, stack_depth: Option<u32>) -> Self {
-        Self { handlers, stack_depth }
+    /// `stack_depth`, `locks`: for the handshake, see [`caps::negotiate`].
+    pub(super) fn new(handlers: Arc<Handlers>, stack_depth: Option<u32>, locks: bool) -> Self {
+        Self { handlers, stack_depth, locks }
     }
 }
 
@@ -62,6 +65,11 @@ impl From<Errno> for fuser::Errno {
 
 fn handle(number: FileHandle) -> HandleId {
     HandleId(number.0)
+}
+
+/// A lock that is asked for. fuser does not say of which kind it is.
+fn asked(ino: INodeNo, owner: LockOwner, (first, last): (u64, u64), mode: i32, pid: u32) -> Asked {
+    Asked { node: node(ino), kind: LockKind::Record, owner: owner.0, first, last, mode, pid }
 }
 
 /// Encodes an answer that has nothing to tell but success.
@@ -98,7 +106,7 @@ fn open_flags(access: Access) -> FopenFlags {
 
 impl Filesystem for Frontend {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        caps::negotiate(config, self.stack_depth);
+        caps::negotiate(config, self.stack_depth, self.locks);
         Ok(())
     }
 
@@ -317,11 +325,12 @@ impl Filesystem for Frontend {
         ino: INodeNo,
         fh: FileHandle,
         _: OpenFlags,
-        _: Option<LockOwner>,
+        owner: Option<LockOwner>,
         _: bool,
         reply: ReplyEmpty,
     ) {
-        reply_empty(reply, answer("release", node(ino), || self.handlers.release(handle(fh))));
+        let owner = owner.map(|owner| owner.0);
+        reply_empty(reply, answer("release", node(ino), || self.handlers.release(node(ino), handle(fh), owner)));
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -462,45 +471,52 @@ impl Filesystem for Frontend {
         }
     }
 
-    // What follows is answered once with "not implemented", and the kernel does it by itself from then on: access and
-    // locks because it checks permissions and keeps locks alone, flush because a close has nothing to wait for.
-
-    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.error(Errno::NOT_IMPLEMENTED.into());
-    }
-
-    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
-        reply.error(Errno::NOT_IMPLEMENTED.into());
+    fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, owner: LockOwner, reply: ReplyEmpty) {
+        reply_empty(reply, answer("flush", node(ino), || self.handlers.flush(node(ino), owner.0)));
     }
 
     fn getlk(
         &self,
         _: &Request,
-        _: INodeNo,
+        ino: INodeNo,
         _: FileHandle,
-        _: LockOwner,
-        _: u64,
-        _: u64,
-        _: i32,
-        _: u32,
+        owner: LockOwner,
+        first: u64,
+        last: u64,
+        mode: i32,
+        pid: u32,
         reply: ReplyLock,
     ) {
-        reply.error(Errno::NOT_IMPLEMENTED.into());
+        let asked = asked(ino, owner, (first, last), mode, pid);
+        match answer("getlk", node(ino), || self.handlers.getlk(&asked)) {
+            Ok(Some(lock)) => reply.locked(lock.first, lock.last, lock_type(lock.mode), lock.pid),
+            Ok(None) => reply.locked(first, last, libc::F_UNLCK, 0),
+            Err(errno) => reply.error(errno.into()),
+        }
     }
 
     fn setlk(
         &self,
-        _: &Request,
-        _: INodeNo,
+        request: &Request,
+        ino: INodeNo,
         _: FileHandle,
-        _: LockOwner,
-        _: u64,
-        _: u64,
-        _: i32,
-        _: u32,
-        _: bool,
+        owner: LockOwner,
+        first: u64,
+        last: u64,
+        mode: i32,
+        pid: u32,
+        sleep: bool,
         reply: ReplyEmpty,
     ) {
+        let asked = asked(ino, owner, (first, last), mode, pid);
+        let thread = sleep.then(|| request.pid());
+        self.handlers.setlk(&asked, thread, Box::new(|outcome| reply_empty(reply, outcome)));
+    }
+
+    // What follows is answered once with "not implemented", and the kernel does it by itself from then on: it checks
+    // permissions alone, for instance. So is flush where it keeps the locks, because a close has nothing to wait for.
+
+    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
         reply.error(Errno::NOT_IMPLEMENTED.into());
     }
 

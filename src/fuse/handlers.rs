@@ -14,9 +14,10 @@ use super::backing::Backing;
 use super::convert;
 use super::errno::{Errno, Outcome};
 use super::known::Known;
+use super::locking::{Asked, Locking, Reply};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
-use crate::vfs::{DirEntry, HandleId, OpenMode, Opened, Serving, StatFs};
+use crate::vfs::{DirEntry, HandleId, Lock, OpenMode, Opened, Serving, StatFs};
 use crate::view::View;
 
 /// Most bytes that one FUSE_COPY_FILE_RANGE can report as copied: its answer has 32 bits, and a whole number of pages
@@ -56,13 +57,16 @@ pub(super) struct Handlers {
     backing: Backing,
     lifetime: Duration,
     known: Arc<Known>,
+    /// `None` where the kernel keeps the locks of this mount by itself.
+    locking: Option<Locking>,
 }
 
 impl Handlers {
     /// `device`: a descriptor of the mount where passthrough is wanted. `lifetime`: how long the kernel may believe names
-    /// and attributes; with zero it caches nothing.
-    pub(super) fn new(view: Arc<View>, device: Option<OwnedFd>, lifetime: Duration) -> Self {
-        Self { view, backing: Backing::new(device), lifetime, known: Arc::new(Known::new()) }
+    /// and attributes; with zero it caches nothing. `locks`: they are kept in the store.
+    pub(super) fn new(view: Arc<View>, device: Option<OwnedFd>, lifetime: Duration, locks: bool) -> Self {
+        let locking = locks.then(|| Locking::new(Arc::clone(&view)));
+        Self { locking, view, backing: Backing::new(device), lifetime, known: Arc::new(Known::new()) }
     }
 
     /// Finds out whether files in `directory` can be handed to the kernel; before the first request.
@@ -290,7 +294,31 @@ impl Handlers {
         Ok(self.view.fsync(handle)?)
     }
 
-    pub(super) fn release(&self, handle: HandleId) -> Outcome<()> {
+    /// A descriptor is closed, one of perhaps several on the handle; `owner` is whose records go with it.
+    pub(super) fn flush(&self, node: NodeId, owner: u64) -> Outcome<()> {
+        // Without locks there is nothing to do at a close, and the kernel stops asking.
+        let locking = self.locking.as_ref().ok_or(Errno::NOT_IMPLEMENTED)?;
+        locking.release(node, owner);
+        Ok(())
+    }
+
+    pub(super) fn getlk(&self, asked: &Asked) -> Outcome<Option<Lock>> {
+        self.locking.as_ref().ok_or(Errno::NOT_IMPLEMENTED)?.get(asked)
+    }
+
+    /// Answers at once, or when the lock can be had. `thread`: who waits for it, where waiting is what was asked for.
+    pub(super) fn setlk(&self, asked: &Asked, thread: Option<u32>, reply: Reply) {
+        match &self.locking {
+            Some(locking) => locking.set(asked, thread, reply),
+            None => reply(Err(Errno::NOT_IMPLEMENTED)),
+        }
+    }
+
+    /// `owner`: the open file as an owner of locks, where it has any.
+    pub(super) fn release(&self, node: NodeId, handle: HandleId, owner: Option<u64>) -> Outcome<()> {
+        if let (Some(locking), Some(owner)) = (&self.locking, owner) {
+            locking.release(node, owner);
+        }
         // In this order: see `Backing::release`.
         self.backing.release(handle);
         Ok(self.view.release(handle)?)

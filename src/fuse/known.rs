@@ -5,7 +5,7 @@
 //! the asker compares [`Known::heard`] from before, and asks again if anything changed in between.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasher, BuildHasherDefault, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
@@ -32,7 +32,8 @@ struct Belief {
     /// Another mount has changed names in this directory since this kernel knows it.
     changed_elsewhere: bool,
     /// The names in this directory, by hash, that it may remember: present or missing.
-    names: Names,
+    /// `None`: none of them.
+    names: Option<Box<Names>>,
 }
 
 #[derive(Debug)]
@@ -63,11 +64,13 @@ pub(super) enum Message {
 pub(super) struct Known {
     parts: [Mutex<Table>; PARTS],
     heard: AtomicU64,
+    /// Nobody can choose names with the same hash.
+    keys: RandomState,
 }
 
 impl Known {
     pub(super) fn new() -> Self {
-        let known = Self { parts: Default::default(), heard: AtomicU64::new(0) };
+        let known = Self { parts: Default::default(), heard: AtomicU64::new(0), keys: RandomState::new() };
         // The kernel knows the root from the start and never forgets it.
         known.part(NodeId::ROOT).entry(NodeId::ROOT).or_default().lookups = 1;
         known
@@ -75,6 +78,10 @@ impl Known {
 
     fn part(&self, node: NodeId) -> MutexGuard<'_, Table> {
         self.parts[(node.0 % PARTS as u64) as usize].lock()
+    }
+
+    fn hash(&self, name: &[u8]) -> u64 {
+        self.keys.hash_one(name)
     }
 
     /// How many times changes were heard of so far.
@@ -125,13 +132,13 @@ impl Known {
 
     /// The kernel is about to hear of a name, that it is there or that it is not.
     pub(super) fn tell_name(&self, parent: NodeId, name: &[u8]) {
-        let hash = hash(name);
+        let hash = self.hash(name);
         if let Some(belief) = self.part(parent).get_mut(&parent)
-            && let Names::These(names) = &mut belief.names
+            && let Names::These(names) = &mut **belief.names.get_or_insert_default()
         {
             names.insert(hash);
             if names.len() > NAMES_MAX {
-                belief.names = Names::All;
+                belief.names = Some(Box::new(Names::All));
             }
         }
     }
@@ -178,9 +185,10 @@ impl Known {
                         if std::mem::take(&mut belief.pages) {
                             messages.push(Message::Pages(*parent, 0, 0));
                         }
-                        let believed = match &mut belief.names {
-                            Names::These(names) => names.remove(&hash(name)),
-                            Names::All => true,
+                        let believed = match belief.names.as_deref_mut() {
+                            None => false,
+                            Some(Names::These(names)) => names.remove(&self.hash(name)),
+                            Some(Names::All) => true,
                         };
                         if believed {
                             messages.push(Message::Name(*parent, name.clone()));
@@ -191,10 +199,6 @@ impl Known {
         }
         concerned
     }
-}
-
-fn hash(name: &[u8]) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(name)
 }
 
 /// Spreads numbers that are dense already; node numbers and hashes come from nobody who could aim at a collision.

@@ -46,6 +46,9 @@ pub struct MountOptions {
     pub passthrough: bool,
     /// How many threads serve requests, one at least.
     pub threads: usize,
+    /// Locks are kept in the store and hold across its mounts, at the price of a request for each close; otherwise the kernel
+    /// keeps them, for this mount alone.
+    pub store_locks: bool,
 }
 
 impl Default for MountOptions {
@@ -66,6 +69,7 @@ impl Default for MountOptions {
             cache_seconds: 3600.0,
             passthrough: true,
             threads: 2,
+            store_locks: false,
         }
     }
 }

@@ -102,10 +102,10 @@ impl Mount {
             let second = if passthrough { Some(device.descriptor.try_clone()?) } else { None };
             let depth = passthrough.then(|| stack_depth(&options.store_dir));
             let third = device.descriptor.try_clone()?;
-            let handlers = Arc::new(Handlers::new(Arc::clone(&view), second, lifetime));
+            let handlers = Arc::new(Handlers::new(Arc::clone(&view), second, lifetime, options.store_locks));
             // Before the first request: what it is told to believe, it has to hear about.
             let ear = Ear::new(view, Teller::new(third.into(), Arc::clone(handlers.known())));
-            let frontend = Frontend::new(Arc::clone(&handlers), depth);
+            let frontend = Frontend::new(Arc::clone(&handlers), depth, options.store_locks);
             let mut config = Config::default();
             config.n_threads = Some(options.threads.max(1));
             // A thread that may not open the device for itself shares one descriptor with the others.

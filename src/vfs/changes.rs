@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -21,6 +21,14 @@ use crate::model::{Change, NodeId};
 /// Whoever makes changes or hears of them: one view of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin(u64);
+
+impl Origin {
+    /// A number that no other origin of the store has.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
 
 /// What a listener gives for changes it has to pass on, to be settled; the numbers mean something to that listener only.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +55,8 @@ pub struct Changes {
     /// The only one who listens, or [`NOBODY`], or [`SEVERAL`].
     audience: AtomicU64,
     listeners: RwLock<Vec<(Origin, Arc<dyn Listener>)>>,
+    /// Somebody has worked on the store beside the only one who listens.
+    visited: AtomicBool,
     /// Files that the kernel writes without asking, and how many handles do.
     kernel_written: Mutex<HashMap<NodeId, u32>>,
     kernel_written_count: AtomicUsize,
@@ -98,9 +108,9 @@ impl Changes {
         self.audience.store(audience(&listeners), Ordering::SeqCst);
     }
 
-    /// Whether more than one cache has to be kept right.
+    /// Whether what one who listens has been told may be changed by another.
     pub fn is_shared(&self) -> bool {
-        self.audience.load(Ordering::SeqCst) == SEVERAL
+        self.audience.load(Ordering::SeqCst) == SEVERAL || self.visited.load(Ordering::Relaxed)
     }
 
     /// Begins the scope of an operation of `origin`. `None` when nobody else listens, or inside another scope.
@@ -113,6 +123,7 @@ impl Changes {
             if noted.is_some() {
                 return None;
             }
+            self.visited.store(true, Ordering::Relaxed);
             *noted = Some(Vec::new());
             Some(Telling { changes: self, origin })
         })
@@ -230,6 +241,6 @@ mod tests {
         assert_eq!((ear.0.lock().len(), other.0.lock().len()), (1, 2));
         note([change]);
         changes.leave(there);
-        assert!(!changes.is_shared() && changes.telling(here).is_none());
+        assert!(changes.telling(here).is_none());
     }
 }

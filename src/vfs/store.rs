@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::changes::{self, Changes};
 use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::lock::StoreLock;
+use super::locks::Locks;
 use super::seal::SealQueue;
 use super::space::Space;
 use super::upkeep::Upkeep;
@@ -62,6 +63,7 @@ pub struct Vfs {
     pub(super) stale_pages: Mutex<HashSet<NodeId>>,
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
     pub(super) changes: Changes,
+    locks: Locks,
     pub(super) data_dir: PathBuf,
     pub(super) read_only: bool,
     clock: fn() -> Timestamp,
@@ -251,6 +253,7 @@ impl Vfs {
             stale_pages: Mutex::default(),
             readers: Mutex::default(),
             changes: Changes::default(),
+            locks: Locks::default(),
             data_dir,
             read_only,
             clock,
@@ -333,6 +336,18 @@ impl Vfs {
         let kept = self.save_kept();
         self.seal_all()?;
         self.barrier().and(kept)
+    }
+
+    /// Whether the store was opened for reading only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// The locks that programs hold on files.
+    #[must_use]
+    pub fn locks(&self) -> &Locks {
+        &self.locks
     }
 
     /// Who is told of changes.

@@ -40,10 +40,22 @@ fn every_look_sees_the_last_change_where_only_some_kernels_serve_files() {
     run(|index, options| options.passthrough = index % 2 == 0, STEPS / 4);
 }
 
-fn run(adjust: impl Fn(usize, &mut nexus::fuse::MountOptions), steps: usize) {
+#[test]
+#[should_panic(expected = "step")]
+fn a_mount_that_is_not_told_shows_what_was() {
+    // The other tests mean something only because this one fails.
+    let shared = Shared::new(MOUNTS, |_, _| {});
+    shared.deafen();
+    steps(shared, 2000);
+}
+
+fn run(adjust: impl Fn(usize, &mut nexus::fuse::MountOptions), count: usize) {
+    steps(Shared::new(MOUNTS, adjust), count);
+}
+
+fn steps(shared: Shared, steps: usize) {
     let seed = seed();
     println!("NEXUS_TEST_SEED={seed}");
-    let shared = Shared::new(MOUNTS, adjust);
     let mut driver =
         Driver { shared, random: Random(seed), open: (0..MOUNTS).map(|_| Vec::new()).collect(), log: Vec::new() };
     for step in 0..steps {

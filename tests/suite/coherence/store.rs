@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use nexus::fuse::{Mount, MountOptions};
 use nexus::model::{Caller, Principal, Timestamp};
-use nexus::vfs::{StoreOptions, Vfs};
+use nexus::vfs::{Origin, StoreOptions, Vfs};
 use nexus::view::View;
+use rustix::mount::UnmountFlags;
 use tempfile::TempDir;
 
 use crate::harness::{scratch, unmount_below};
 
 /// After this long a test is taken to hang, and its connections to the kernel are cut.
-const SECONDS_MAX: u64 = 400;
+const SECONDS_MAX: u64 = 240;
 
 /// The identity of the library in these tests.
 pub(crate) const ROOT: Caller = Caller { uid: 0, gid: 0 };
@@ -24,6 +25,8 @@ pub(crate) const ROOT: Caller = Caller { uid: 0, gid: 0 };
 pub(crate) struct Shared {
     mounts: Vec<Option<Mount>>,
     places: Vec<PathBuf>,
+    joined: usize,
+    origins: Vec<Origin>,
     pub(crate) library: Arc<View>,
     base: TempDir,
     _over: Sender<()>,
@@ -39,7 +42,8 @@ impl Shared {
         let vfs = Vfs::open_store(options).unwrap();
         let library = View::new(Arc::clone(&vfs), Principal::default());
         let (over, watch) = channel();
-        let mut shared = Self { mounts: Vec::new(), places: Vec::new(), library, base, _over: over };
+        let mut shared =
+            Self { mounts: Vec::new(), places: Vec::new(), joined: 0, origins: Vec::new(), library, base, _over: over };
         for index in 0..count {
             shared.join(|options| adjust(index, options));
         }
@@ -55,7 +59,8 @@ impl Shared {
 
     /// One more mount.
     pub(crate) fn join(&mut self, adjust: impl FnOnce(&mut MountOptions)) {
-        let place = self.base.path().join(format!("mnt{}", self.places.len()));
+        self.joined += 1;
+        let place = self.base.path().join(format!("mnt{}", self.joined));
         std::fs::create_dir(&place).unwrap();
         let mut options = MountOptions {
             mountpoint: place.clone(),
@@ -65,8 +70,14 @@ impl Shared {
         };
         adjust(&mut options);
         let view = View::new(Arc::clone(self.library.vfs()), Principal::default());
+        self.origins.push(view.origin());
         self.mounts.push(Some(Mount::new(view, &options).unwrap()));
         self.places.push(place);
+    }
+
+    /// No mount hears of changes any more.
+    pub(crate) fn deafen(&self) {
+        self.origins.iter().for_each(|origin| self.library.vfs().changes().leave(*origin));
     }
 
     /// Where a mount is.
@@ -78,17 +89,19 @@ impl Shared {
         &self.places
     }
 
-    /// Takes one mount away.
-    pub(crate) fn leave(&mut self, index: usize, lazy: bool) {
-        let mount = self.mounts[index].take().unwrap();
-        mount.unmount(lazy).unwrap();
+    /// Takes the last mount away and mounts once more, elsewhere.
+    pub(crate) fn swap_last(&mut self) {
+        let mount = self.mounts.pop().flatten().unwrap();
+        self.places.pop().unwrap();
+        // A child that another test has just started may hold a descriptor of ours for a moment.
+        mount.unmount(false).or_else(|_| mount.unmount(true)).unwrap();
         mount.wait().unwrap();
+        self.join(|options| options.store_locks = true);
     }
 
     /// The end of every test: all unmounted, nothing wrong in the store.
     pub(crate) fn finish(mut self) {
         for mount in self.mounts.iter_mut().filter_map(Option::take) {
-            // A child that another test has just started may hold a descriptor of ours for a moment.
             mount.unmount(false).or_else(|_| mount.unmount(true)).unwrap();
             mount.wait().unwrap();
         }
@@ -109,10 +122,5 @@ impl Drop for Shared {
 
 /// Cuts a mount off from its daemon: whoever waits for an answer gets an error.
 fn abort(place: &Path) {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let mounted = table.lines().find(|line| line.split(' ').nth(4) == place.to_str());
-    let minor = mounted.and_then(|line| line.split(' ').nth(2)?.split(':').nth(1));
-    if let Some(minor) = minor {
-        drop(std::fs::write(format!("/sys/fs/fuse/connections/{minor}/abort"), "1"));
-    }
+    let _ = rustix::mount::unmount(place, UnmountFlags::FORCE | UnmountFlags::DETACH);
 }
