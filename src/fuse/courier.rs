@@ -3,8 +3,8 @@
 //! Sending waits for locks of the kernel which a request may hold that is still to be answered (`notice.rs`), so a thread
 //! that answers requests never sends: it hands over, and waits for a bounded time.
 //!
-//! A process that is killed is gone only when its last thread is, and a thread that waits for a lock in the kernel is not
-//! killed. If it shared the descriptors of the process, the device would stay open, and the request that holds the lock
+//! A process that is killed is gone only when its last thread is, and a thread that waits for a lock in the kernel dies only
+//! when it has it. If it shared the descriptors of the process, the device would stay open, and the request that holds the lock
 //! would wait for an answer for ever. So the thread has descriptors of its own: a clone of the device and nothing else.
 
 use std::collections::VecDeque;
@@ -74,13 +74,26 @@ impl Courier {
         let added = state.waiting.len() - before;
         state.handed += added as u64;
         if added > 0 {
-            if !state.running && !state.stopped {
-                state.running = true;
-                state.stopped = !self.start();
-            }
+            self.ensure_running(&mut state);
             self.desk.wake.notify_one();
         }
         state.handed
+    }
+
+    /// Sends a message a few times in the next moments, for what may arrive behind it. Nobody waits for that.
+    pub(super) fn repeat(&self, message: &Message) {
+        let now = Instant::now();
+        let mut state = self.desk.state.lock();
+        state.again.extend(AGAIN.iter().map(|delay| (now + *delay, AGAIN.len(), message.clone())));
+        self.ensure_running(&mut state);
+        self.desk.wake.notify_one();
+    }
+
+    fn ensure_running(&self, state: &mut State) {
+        if !state.running && !state.stopped {
+            state.running = true;
+            state.stopped = !self.start();
+        }
     }
 
     /// Waits until everything up to a number is sent. Whether it is.
@@ -93,11 +106,6 @@ impl Courier {
             }
         }
         true
-    }
-
-    /// Whether a name is among what is not sent.
-    pub(super) fn owes_name(&self) -> bool {
-        self.desk.state.lock().waiting.iter().any(|message| matches!(message, Message::Name(..)))
     }
 
     /// Sends nothing more. Does not wait for the thread: the kernel may hold it up until the mount is gone.
@@ -195,6 +203,7 @@ fn send(device: &File, message: &Message) -> io::Result<Held> {
         Message::Attributes(node) => notice::attributes(device, *node),
         Message::Pages(node, from, length) => notice::pages(device, *node, *from, *length),
         Message::Name(parent, name) => notice::name(device, *parent, name),
+        Message::AllNames => notice::all_names(device).map(|()| Held::Dropped),
     }
 }
 

@@ -232,7 +232,11 @@ impl Handlers {
         let open = convert::open_mode(flags, self.passthrough());
         self.known.tell_name(parent, name);
         let heard = self.known.heard();
-        let (attr, opened) = self.view.create(caller, parent, Name::new(name)?, mode & perm::ALL, open)?;
+        let (attr, opened) = match self.view.create(caller, parent, Name::new(name)?, mode & perm::ALL, open) {
+            // Made through another mount since the kernel looked, and whoever asks takes what is there.
+            Err(e) if e.kind() == ErrorKind::Exists && flags & libc::O_EXCL == 0 => return Err(Errno::STALE.into()),
+            created => created?,
+        };
         let (handle, access) = self.serve(caller, attr.id, open, opened)?;
         let attr = self.hand_out(attr, heard);
         self.known.tell_pages(attr.id);
@@ -247,7 +251,11 @@ impl Handlers {
                 self.view.setattr(caller, node, &AttrChange { mode: Some(mode), ..AttrChange::default() })?;
             }
         }
-        let opened = self.view.open(caller, node, open)?;
+        let opened = match self.view.open(caller, node, open) {
+            // Removed through another mount since the kernel looked: another may be there by now, or may be made.
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(Errno::STALE.into()),
+            opened => opened?,
+        };
         self.serve(caller, node, open, opened)
     }
 
@@ -369,7 +377,10 @@ impl Handlers {
         emit: &mut dyn FnMut(DirEntry<'_>, Duration) -> bool,
     ) -> Outcome<()> {
         let heard = self.known.heard();
-        Ok(self.view.readdir(handle, offset, with_attr, &mut |entry| {
+        if with_attr {
+            self.known.list();
+        }
+        let listed = self.view.readdir(handle, offset, with_attr, &mut |entry| {
             if entry.attr.is_none() || entry.id.is_virtual() {
                 // The kernel learns no more than a name and a number, which it keeps with the listing.
                 return emit(entry, Duration::ZERO);
@@ -383,7 +394,11 @@ impl Handlers {
                 self.known.forget(entry.id, 1);
             }
             taken
-        })?)
+        });
+        if with_attr {
+            self.known.list();
+        }
+        Ok(listed?)
     }
 
     pub(super) fn fsyncdir(&self, handle: HandleId) -> Outcome<()> {

@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -14,6 +15,9 @@ use crate::model::{Change, NodeId};
 
 /// Parts with a lock of their own, so that threads seldom meet.
 const PARTS: usize = 16;
+
+/// How long a listing may take from here into the kernel.
+const LISTING_MILLIS_MAX: u64 = 100;
 
 /// Names noted for one directory; beyond that every name in it counts as believed.
 const NAMES_MAX: usize = 65_536;
@@ -57,6 +61,8 @@ pub(super) enum Message {
     Pages(NodeId, u64, u64),
     /// A name does not lead where it did.
     Name(NodeId, Box<[u8]>),
+    /// Some name does not: all are to be asked for again.
+    AllNames,
 }
 
 /// What one kernel may believe.
@@ -66,11 +72,20 @@ pub(super) struct Known {
     heard: AtomicU64,
     /// Nobody can choose names with the same hash.
     keys: RandomState,
+    born: Instant,
+    /// When names were last given out in a listing, in milliseconds of this value's life; 0 for never.
+    listed: AtomicU64,
 }
 
 impl Known {
     pub(super) fn new() -> Self {
-        let known = Self { parts: Default::default(), heard: AtomicU64::new(0), keys: RandomState::new() };
+        let known = Self {
+            parts: Default::default(),
+            heard: AtomicU64::new(0),
+            keys: RandomState::new(),
+            born: Instant::now(),
+            listed: AtomicU64::new(0),
+        };
         // The kernel knows the root from the start and never forgets it.
         known.part(NodeId::ROOT).entry(NodeId::ROOT).or_default().lookups = 1;
         known
@@ -82,6 +97,22 @@ impl Known {
 
     fn hash(&self, name: &[u8]) -> u64 {
         self.keys.hash_one(name)
+    }
+
+    /// Names are given out in a listing; to be said before and behind it.
+    pub(super) fn list(&self) {
+        self.listed.store(self.age_millis().max(1), Ordering::SeqCst);
+    }
+
+    /// Whether a listing may still be on its way. The kernel takes its names up as of the moment when they arrive
+    /// (`fuse_direntplus_link`), so those may have to be taken back once more.
+    pub(super) fn is_listing(&self) -> bool {
+        let listed = self.listed.load(Ordering::SeqCst);
+        listed > 0 && self.age_millis().saturating_sub(listed) < LISTING_MILLIS_MAX
+    }
+
+    fn age_millis(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// How many times changes were heard of so far.

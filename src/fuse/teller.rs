@@ -1,17 +1,18 @@
 //! Tells the kernel of one mount what others changed in the store, before they are answered.
 //!
-//! Attributes, pages and names go by two threads, because the second kind may be held up by a lock of the kernel: the one of
-//! a directory in which a change through this very mount waits for its answer, and that answer may wait for us. So nobody
-//! waits long, and then says what needs no lock: that every name has to be asked for again. The price is a request for each
-//! name of this mount that is used afterwards, and that file systems mounted below it are taken away as they are when the
-//! directory they stand on is removed; both only when two mounts change the same names at once. Before Linux 6.16 a name
-//! may then be believed until the other change has been answered.
+//! Attributes are told by a thread that nothing holds up. Pages may be locked by a request that is under way, which then
+//! fills them anew: they have a thread of their own, for which nobody waits long.
 //!
-//! Pages that cannot be dropped in time are locked by a request that is under way, which fills them anew.
+//! A name cannot be told alone without waiting for the lock of its directory, which the kernel holds while a change through
+//! this very mount waits for its answer; and that answer may wait for us. Worse, a thread that waits for it in the kernel
+//! outlives a kill of the process and keeps the connection alive, with requests that nobody will read. So since Linux 6.16
+//! the kernel is told, by a message that takes no lock, that every name has to be asked for again. The price is a request
+//! for each name of this mount that is used afterwards, and that filesystems mounted below it are taken away, as they are
+//! when the directory they stand on is removed. It is paid when another mount changes a name that this one has looked at.
+//! Before Linux 6.16 the name itself is told; it may then be believed a moment longer while both change one directory.
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use log::debug;
@@ -24,7 +25,7 @@ use crate::vfs::{Listener, Receipt};
 
 /// Nothing that a request could hold keeps attributes from being told; this is for a machine that is very busy.
 const ATTRIBUTES_PATIENCE: Duration = Duration::from_secs(1);
-/// How long names and pages are waited for.
+/// How long pages, and names where they are told one by one, are waited for.
 const LOCKED_PATIENCE: Duration = Duration::from_millis(20);
 
 /// What one mount's kernel is told, and by whom.
@@ -35,7 +36,7 @@ pub(super) struct Teller {
     locked: Courier,
     device: Arc<File>,
     /// Whether this kernel can be told to ask again for every name.
-    epochs: AtomicBool,
+    epochs: bool,
 }
 
 impl Teller {
@@ -44,10 +45,11 @@ impl Teller {
         let device = Arc::new(device);
         Self {
             attributes: Courier::new("tell-attributes", Arc::clone(&device), Arc::clone(&known)),
-            locked: Courier::new("tell-names", Arc::clone(&device), Arc::clone(&known)),
+            locked: Courier::new("tell-pages", Arc::clone(&device), Arc::clone(&known)),
             known,
+            // Nothing is believed yet, so trying costs nothing.
+            epochs: notice::all_names(&device).is_ok(),
             device,
-            epochs: AtomicBool::new(true),
         }
     }
 
@@ -56,19 +58,6 @@ impl Teller {
         self.attributes.stop();
         self.locked.stop();
     }
-
-    /// Takes no lock, so it may be done by a thread that answers requests.
-    fn forget_names(&self) {
-        if !self.epochs.load(Ordering::Relaxed) {
-            return;
-        }
-        if let Err(e) = notice::all_names(&self.device) {
-            debug!("make the kernel ask again for every name: {e}");
-            if e.kind() == std::io::ErrorKind::Unsupported {
-                self.epochs.store(false, Ordering::Relaxed);
-            }
-        }
-    }
 }
 
 impl Listener for Teller {
@@ -76,6 +65,16 @@ impl Listener for Teller {
         let mut messages = Vec::new();
         if !self.known.hear(changes, &mut messages) {
             return None;
+        }
+        if self.epochs && messages.iter().any(|message| matches!(message, Message::Name(..))) {
+            messages.retain(|message| !matches!(message, Message::Name(..)));
+            // Takes no lock, so a thread that answers requests may do it.
+            if let Err(e) = notice::all_names(&self.device) {
+                debug!("make the kernel ask again for every name: {e}");
+            }
+            if self.known.is_listing() {
+                self.attributes.repeat(&Message::AllNames);
+            }
         }
         let (attributes, locked): (Vec<_>, Vec<_>) =
             messages.into_iter().partition(|message| matches!(message, Message::Attributes(_)));
@@ -87,8 +86,6 @@ impl Listener for Teller {
         if !self.attributes.wait(receipt.0, ATTRIBUTES_PATIENCE) {
             debug!("the kernel of a mount takes long to be told of changes");
         }
-        if !self.locked.wait(receipt.1, LOCKED_PATIENCE) && self.locked.owes_name() {
-            self.forget_names();
-        }
+        self.locked.wait(receipt.1, LOCKED_PATIENCE);
     }
 }

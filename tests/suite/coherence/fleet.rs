@@ -137,21 +137,21 @@ fn a_signal_ends_all_mounts() {
 fn what_is_cached_asks_nobody_however_many_mounts_there_are() {
     let fleet = Fleet::new();
     let daemon = Pid::from_raw(fleet.mount()).unwrap();
-    shell(&fleet.place(0), "echo x > f; mkdir apart; for i in $(seq 50); do echo $i > apart/$i; done");
+    shell(&fleet.place(0), "echo x > f");
+    shell(&fleet.place(1), "mkdir apart; for i in $(seq 50); do echo $i > apart/$i; done");
+    // Whatever else the program looks for where it is started, it has found or missed after this.
+    let look = |place: &Path| {
+        let code = "import os\nfor _ in range(1000):\n  os.stat('f'); os.stat('.')";
+        Command::new("python3").args(["-I", "-c", code]).current_dir(place).spawn().unwrap()
+    };
     for place in fleet.places() {
-        shell(&place, "stat f . > /dev/null");
+        assert!(look(&place).wait().unwrap().success());
     }
     // Work in a directory into which no other mount looks takes nothing from their caches.
     shell(&fleet.place(1), "for i in $(seq 50); do mv apart/$i apart/new$i; done; ls -l apart");
-    // Isolated (-I), because python looks for its modules where it is started.
     // Nobody answers now: whoever asked would wait.
     kill_process(daemon, Signal::STOP).unwrap();
-    let mut looking: Vec<Child> = [0, 2, 3]
-        .map(|index| {
-            let code = "import os\nfor _ in range(1000):\n  os.stat('f'); os.stat('.')";
-            Command::new("python3").args(["-I", "-c", code]).current_dir(fleet.place(index)).spawn().unwrap()
-        })
-        .into();
+    let mut looking: Vec<Child> = [0, 2, 3].map(|index| look(&fleet.place(index))).into();
     let deadline = Instant::now() + Duration::from_secs(20);
     let answered = loop {
         let running = looking.iter_mut().filter_map(|child| child.try_wait().unwrap().is_none().then_some(())).count();
