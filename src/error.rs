@@ -6,11 +6,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The result of everything in nexus that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What kind of failure it was: few words, each of which a caller may want to act on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ErrorKind {
     /// No such file, directory or node.
     NotFound,
@@ -50,6 +52,8 @@ pub enum ErrorKind {
     BadHandle,
     /// A seek beyond the end, or for data where none follows.
     NoSuchAddress,
+    /// It would lead in a circle (ELOOP).
+    Cycle,
     /// A stored body does not hash to its name, or a row contradicts another.
     Damaged,
     /// Another process holds the store, or the mountpoint is busy.
@@ -58,6 +62,8 @@ pub enum ErrorKind {
     Configuration,
     /// The store was written by another version of nexus than can be read here.
     Incompatible,
+    /// The process that served the store ended before it answered: the change may have been made or not.
+    OutcomeUnknown,
     /// The operating system or the database failed in a way nobody foresaw.
     Io,
 }
@@ -86,10 +92,12 @@ impl ErrorKind {
             Self::TooManyLinks => "too many links",
             Self::BadHandle => "bad file handle",
             Self::NoSuchAddress => "no data there",
+            Self::Cycle => "a circle",
             Self::Damaged => "damaged",
             Self::InUse => "in use",
             Self::Configuration => "bad configuration",
             Self::Incompatible => "incompatible store",
+            Self::OutcomeUnknown => "outcome unknown",
             Self::Io => "input/output error",
         }
     }

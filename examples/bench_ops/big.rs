@@ -1,4 +1,4 @@
-//! One big file: written and read in sequence, then read and written at random.
+//! One big file: written and read in sequence, then read and written at random, by system calls and through a map.
 //!
 //! Every block read anywhere is recognised by its stamp, and after the random writes the whole file is read once more
 //! from the disk: each block must be its newest version.
@@ -10,14 +10,15 @@ use std::path::Path;
 
 use crate::content::{BLOCK_BYTES, Body, mix};
 use crate::phase::{self, Caches, wanted};
-use crate::{Failure, Options};
+use crate::{Failure, Options, map};
 
 /// What `cp` and `dd bs=1M` hand over at once.
 const CHUNK_BYTES: usize = 1 << 20;
 const CHUNK_BLOCKS: u64 = (CHUNK_BYTES / BLOCK_BYTES) as u64;
 
-/// Marks the second version of a block: far beyond any block number.
+/// Mark the second and the third version of a block: far beyond any block number.
 const REWRITTEN: u64 = 1 << 60;
+const MAPPED: u64 = 1 << 61;
 
 /// Runs the phases asked for; the file is written in any case, and `size` is rounded down to whole MiB.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
@@ -31,7 +32,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let blocks = Blocks { count: chunks * CHUNK_BLOCKS, seed: options.seed };
 
     phase::prepare(Caches::Warm)?;
-    let timing = phase::alone(|| write_all(&path, &mut body, chunks))?;
+    let timing = phase::alone(options, "write-seq", || write_all(&path, &mut body, chunks))?;
     if path.metadata()?.len() != bytes {
         return Err("write-seq: the file has not the size that was written".into());
     }
@@ -40,29 +41,58 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if wanted(options, "read-warm") {
         read_all(&path, &body, chunks)?;
         phase::prepare(Caches::Warm)?;
-        phase::report("read-warm", phase::alone(|| read_all(&path, &body, chunks))?, bytes)?;
+        phase::report("read-warm", phase::alone(options, "read-warm", || read_all(&path, &body, chunks))?, bytes)?;
     }
     if wanted(options, "read-cold") {
         phase::prepare(Caches::Cold)?;
-        phase::report("read-cold", phase::alone(|| read_all(&path, &body, chunks))?, bytes)?;
+        phase::report("read-cold", phase::alone(options, "read-cold", || read_all(&path, &body, chunks))?, bytes)?;
     }
     if wanted(options, "random-read-cold") {
         phase::prepare(Caches::Cold)?;
-        let timing = phase::alone(|| read_random(&path, &body, blocks.random(options.count)))?;
+        let timing =
+            phase::alone(options, "random-read-cold", || read_random(&path, &body, blocks.random(options.count)))?;
         phase::report("random-read-cold", timing, 0)?;
     }
     if wanted(options, "random-read-warm") {
         read_all(&path, &body, chunks)?;
         phase::prepare(Caches::Warm)?;
-        let timing = phase::alone(|| read_random(&path, &body, blocks.random(options.count)))?;
+        let timing =
+            phase::alone(options, "random-read-warm", || read_random(&path, &body, blocks.random(options.count)))?;
         phase::report("random-read-warm", timing, 0)?;
+    }
+    if wanted(options, "map-read-cold") {
+        phase::prepare(Caches::Cold)?;
+        phase::report(
+            "map-read-cold",
+            phase::alone(options, "map-read-cold", || map::read_all(&path, &body, CHUNK_BYTES))?,
+            bytes,
+        )?;
+    }
+    if wanted(options, "map-read-warm") {
+        read_all(&path, &body, chunks)?;
+        phase::prepare(Caches::Warm)?;
+        let timing =
+            phase::alone(options, "map-read-warm", || map::read_random(&path, &body, blocks.random(options.count)))?;
+        phase::report("map-read-warm", timing, 0)?;
     }
     if wanted(options, "random-write") {
         phase::prepare(Caches::Warm)?;
-        let timing = phase::alone(|| write_random(&path, &blocks, options))?;
+        let timing = phase::alone(options, "random-write", || write_random(&path, &blocks, options))?;
         phase::prepare(Caches::Cold)?;
-        verify_rewritten(&path, &body, &blocks, options)?;
+        verify_rewritten(&path, &body, &blocks, options, REWRITTEN)
+            .map_err(|failure| format!("random-write: {failure}"))?;
         phase::report("random-write", timing, 0)?;
+    }
+    if wanted(options, "map-write") {
+        let mut block = Body::new(mix(options.seed), BLOCK_BYTES);
+        phase::prepare(Caches::Warm)?;
+        let timing = phase::alone(options, "map-write", || {
+            map::write_random(&path, &mut block, blocks.random(options.count), MAPPED)
+        })?;
+        phase::prepare(Caches::Cold)?;
+        // The blocks are those of random-write, so nothing else of the file has changed, whether that ran or not.
+        verify_rewritten(&path, &body, &blocks, options, MAPPED).map_err(|failure| format!("map-write: {failure}"))?;
+        phase::report("map-write", timing, 0)?;
     }
     std::fs::remove_file(&path)?;
     Ok(())
@@ -118,7 +148,7 @@ fn write_random(path: &Path, blocks: &Blocks, options: &Options) -> Result<u64, 
     Ok(options.count as u64)
 }
 
-fn verify_rewritten(path: &Path, body: &Body, blocks: &Blocks, options: &Options) -> Result<(), Failure> {
+fn verify_rewritten(path: &Path, body: &Body, blocks: &Blocks, options: &Options, mark: u64) -> Result<(), Failure> {
     let mut rewritten = vec![false; usize::try_from(blocks.count)?];
     for number in blocks.random(options.count) {
         rewritten[usize::try_from(number)?] = true;
@@ -127,9 +157,9 @@ fn verify_rewritten(path: &Path, body: &Body, blocks: &Blocks, options: &Options
     let mut buffer = vec![0; BLOCK_BYTES];
     for (number, rewritten) in (0..).zip(rewritten) {
         file.read_exact(&mut buffer)?;
-        let version = if rewritten { number + REWRITTEN } else { number };
+        let version = if rewritten { number + mark } else { number };
         if !body.matches(version, &buffer) {
-            return Err(format!("random-write: block {number} is not its newest version").into());
+            return Err(format!("block {number} is not its newest version").into());
         }
     }
     Ok(())

@@ -9,6 +9,8 @@
 
 mod big;
 mod content;
+mod directory;
+mod map;
 mod phase;
 mod scale;
 mod small;
@@ -27,7 +29,7 @@ struct Options {
     /// An existing, empty directory on the filesystem to measure.
     directory: PathBuf,
     series: Series,
-    /// Files (small, scale) or operations (big: random ones; fsync); with several clients, of each.
+    /// Files (small, directory, scale) or operations (big: random ones; fsync); with several clients, of each.
     #[arg(long, default_value_t = 1000)]
     count: usize,
     /// Bytes in a file.
@@ -45,6 +47,12 @@ struct Options {
     /// Only these phases, and what they need; all when absent.
     #[arg(long, value_delimiter = ',')]
     phases: Vec<String>,
+    /// The FIFO on which a perf takes commands (`perf record --control`): it records during the phases asked for.
+    #[arg(long, requires = "perf_answers")]
+    perf_control: Option<PathBuf>,
+    /// The FIFO on which that perf answers.
+    #[arg(long, requires = "perf_control")]
+    perf_answers: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -55,6 +63,8 @@ enum Series {
     Big,
     /// Appends to a log, each followed by fsync(2).
     Fsync,
+    /// One directory of very many entries.
+    Directory,
     /// Files created without end: is the last as fast as the first?
     Scale,
 }
@@ -65,6 +75,7 @@ fn main() -> ExitCode {
         Series::Small => small::run(&options),
         Series::Big => big::run(&options),
         Series::Fsync => scale::run_fsync(&options),
+        Series::Directory => directory::run(&options),
         Series::Scale => scale::run_scale(&options),
     };
     match outcome {

@@ -4,7 +4,8 @@
 //! together; the time counts from the first start to the last end. The caches are dropped system-wide, as
 //! proc_sys_vm(5) describes: that is the only way to have the daemon's own disk cache in the same state as the mount's.
 
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::{Failure, Options};
+
+/// What perf answers to every command, with the zero it sends after it.
+const PERF_ANSWER: &[u8; 5] = b"ack\n\0";
 
 /// What the kernel may still know when a phase starts.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,10 +113,48 @@ pub(crate) fn repeat_for(seconds: f64, mut pass: impl FnMut() -> Result<u64, Fai
 }
 
 /// Times one piece of work of one client.
-pub(crate) fn alone(work: impl FnOnce() -> Result<u64, Failure>) -> Result<Timing, Failure> {
-    let start = Instant::now();
-    let ops = work()?;
-    Ok(Timing { ops, elapsed: start.elapsed() })
+pub(crate) fn alone(
+    options: &Options,
+    phase: &str,
+    work: impl FnOnce() -> Result<u64, Failure>,
+) -> Result<Timing, Failure> {
+    watched(options, phase, || {
+        let start = Instant::now();
+        let ops = work()?;
+        Ok(Timing { ops, elapsed: start.elapsed() })
+    })
+}
+
+/// Runs a phase; while it runs, and if it was asked for, the profiler at the other end of `--perf-control` records.
+pub(crate) fn watched(
+    options: &Options,
+    phase: &str,
+    work: impl FnOnce() -> Result<Timing, Failure>,
+) -> Result<Timing, Failure> {
+    let Some((commands, answers)) = options.perf_control.as_deref().zip(options.perf_answers.as_deref()) else {
+        return work();
+    };
+    if !wanted(options, phase) {
+        return work();
+    }
+    tell_perf(commands, answers, "enable")?;
+    let outcome = work();
+    tell_perf(commands, answers, "disable")?;
+    outcome
+}
+
+/// Gives perf a command and waits until it has obeyed (perf-record(1), `--control`).
+fn tell_perf(commands: &Path, answers: &Path, command: &str) -> Result<(), Failure> {
+    let failed = |error: io::Error| format!("perf does not take the command to {command}: {error}");
+    let mut commands = OpenOptions::new().write(true).open(commands).map_err(failed)?;
+    commands.write_all(format!("{command}\n").as_bytes()).map_err(failed)?;
+    let mut answers = File::open(answers).map_err(failed)?;
+    let mut answer = [0; PERF_ANSWER.len()];
+    answers.read_exact(&mut answer).map_err(failed)?;
+    if &answer != PERF_ANSWER {
+        return Err(format!("perf answered {:?} to the command to {command}", String::from_utf8_lossy(&answer)).into());
+    }
+    Ok(())
 }
 
 /// Prints the line of a phase, at once: the driver keeps the lines before a failure.

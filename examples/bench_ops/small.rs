@@ -86,7 +86,8 @@ impl<'a> Tree<'a> {
             return Ok(());
         }
         phase::prepare(caches)?;
-        let timing = self.unseen(work).map_err(|failure| format!("{name}: {failure}"))?;
+        let timing =
+            phase::watched(self.options, name, || self.unseen(work)).map_err(|failure| format!("{name}: {failure}"))?;
         if timing.ops != self.file_count() {
             return Err(format!("{name}: {} files instead of {}", timing.ops, self.file_count()).into());
         }
@@ -104,9 +105,8 @@ impl<'a> Tree<'a> {
         phase::prepare(Caches::Warm)?;
         self.unseen(&work)?;
         let seconds = self.options.warm_seconds;
-        let timing = self
-            .unseen(|tree, client| phase::repeat_for(seconds, || work(tree, client)))
-            .map_err(|failure| format!("{name}: {failure}"))?;
+        let repeated = || self.unseen(|tree, client| phase::repeat_for(seconds, || work(tree, client)));
+        let timing = phase::watched(self.options, name, repeated).map_err(|failure| format!("{name}: {failure}"))?;
         if timing.ops % (self.names.len() as u64) != 0 {
             return Err(format!("{name}: some of the {} files were missing in a pass", self.names.len()).into());
         }

@@ -1,4 +1,4 @@
-"""The JSON document of a run: where it ran, what took part, and every sample.
+"""The JSON document of a run: where it ran, what took part, and every sample; and the page made from it.
 
 Guarantee: the tables can be made again from the document alone (`scripts/bench --from FILE`). It is also written when
 a run is interrupted, with the samples there are.
@@ -7,6 +7,14 @@ a run is interrupted, with the samples there are.
 import json
 
 import machine
+import plot
+import report
+import targets
+from processes import Failed
+
+# What `publish` writes stands between these lines of the page; what is around them is written by hand.
+BEGIN = "<!-- figures: written by scripts/bench --document -->"
+END = "<!-- end of the figures -->"
 
 
 def blank(options, workdir, chosen, groups, skipped):
@@ -46,3 +54,19 @@ def write(path, run):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(run, indent=1) + "\n")
     return path
+
+
+def publish(run, directory):
+    """Put plot, table and goals of a run into the page; returns what was written."""
+    if run["options"]["quick"]:
+        raise Failed("--document: the figures of a quick run mean nothing, they are not written down")
+    page, picture = directory / "PERFORMANCE.md", directory / "performance.svg"
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise Failed(f"{page}: the lines {BEGIN!r} and {END!r} are missing: between them the figures are written")
+    shown = "![Speed of each subject against the plain disk, row by row](performance.svg)"
+    figures = "\n\n".join([report.markdown(run), shown, "## What is to be reached", targets.markdown(run)])
+    picture.write_text(plot.svg(run))
+    page.write_text(f"{before}{BEGIN}\n{figures}\n{END}{after}")
+    return [picture, page]

@@ -3,6 +3,7 @@
 import datetime
 import os
 import platform
+import sqlite3
 from pathlib import Path
 
 from processes import version_of
@@ -26,6 +27,7 @@ def describe(workdir):
             "tar": version_of(["tar", "--version"]),
             "cp": version_of(["cp", "--version"]),
             "rustc": version_of(["rustc", "--version"]),
+            "sqlite": sqlite3.sqlite_version,
         },
     }
 

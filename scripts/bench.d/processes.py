@@ -23,13 +23,16 @@ class Failed(Exception):
 
 @contextlib.contextmanager
 def uninterrupted():
-    """Lets a clean-up finish: a second Ctrl-C would leave mounts behind."""
-    before = {wish: signal.signal(wish, signal.SIG_IGN) for wish in WISHES_TO_STOP}
+    """Lets a clean-up finish: a second Ctrl-C would leave mounts behind.
+
+    The wish is kept and granted afterwards. Programs that are started inside inherit the mask, so a Ctrl-C at the terminal
+    does not end them either.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WISHES_TO_STOP)
     try:
         yield
     finally:
-        for wish, handler in before.items():
-            signal.signal(wish, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def stop_on_signals():

@@ -1,198 +1,86 @@
 """Real programs on a tree of source files: git, tar, cp and rm.
 
-The tree is made by rule, so every machine and every run works on the same bytes. It and its repository lie on the plain
-disk; what is measured happens on the subject. After each program the result is compared with the tree, byte for byte.
+After each program the result is compared with the tree, byte for byte.
 """
 
-import hashlib
-import os
-import random
-import shutil
-import subprocess
-import tarfile
+from processes import Failed, last_words
+from source import archive_content, expect, tree_content
 
-from processes import Failed, last_words, run
-
-PROGRAM_SECONDS_MAX = 900
 STATUS_REPEATS = 5
-FILES_PER_DIRECTORY = 14
-
-# Nothing of this machine's git configuration takes part, and no background work starts between the measurements.
-GIT_ENVIRONMENT = {
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_CONFIG_COUNT": "3",
-    "GIT_CONFIG_KEY_0": "safe.directory",
-    "GIT_CONFIG_VALUE_0": "*",
-    "GIT_CONFIG_KEY_1": "gc.auto",
-    "GIT_CONFIG_VALUE_1": "0",
-    "GIT_CONFIG_KEY_2": "advice.detachedHead",
-    "GIT_CONFIG_VALUE_2": "false",
-    "LC_ALL": "C",
-}
 
 
-class SourceTree:
-    """The tree, its repository and its archive, on the plain disk."""
+def measure(turn):
+    """What a later program needs is done in any case, and reported where it was asked for."""
+    source = turn.bench.source_tree()
+    extracted = turn.directory / "tree"
+    if turn.wanted("git-clone", "git-status", "git-gc"):
+        measure_git(turn, source, turn.directory / "clone")
 
-    def __init__(self, directory, file_count):
-        self.repository = directory / "source.git"
-        self.tree = directory / "tree"
-        self.archive = directory / "tree.tar"
-        self.log = directory / "log"
-        self.environment = dict(os.environ, **GIT_ENVIRONMENT)
-        directory.mkdir(parents=True)
-        self._import(file_count)
-        self.git(["clone", "--quiet", self.repository, self.tree])
-        shutil.rmtree(self.tree / ".git")
-        run(["tar", "--sort=name", "-cf", self.archive, "-C", directory, "tree"], self.log, PROGRAM_SECONDS_MAX)
-        self.content = tree_content(self.tree)
-        if len(self.content) != file_count:
-            raise Failed(f"the source tree has {len(self.content)} files instead of {file_count}")
-
-    def git(self, arguments, cwd=None):
-        """Run git; returns the seconds."""
-        return run(["git", *arguments], self.log, PROGRAM_SECONDS_MAX, cwd=cwd, env=self.environment)
-
-    def _import(self, file_count):
-        """A first commit of all files, then ten that each change a twentieth of them, through git-fast-import(1)."""
-        self.git(["init", "--quiet", "--bare", "--initial-branch=main", self.repository])
-        rng = random.Random(20240229)
-        paths = [source_path(index) for index in range(file_count)]
-        with open(self.log, "ab") as said:
-            stream = subprocess.Popen(
-                ["git", "fast-import", "--quiet"],
-                cwd=self.repository,
-                env=self.environment,
-                stdin=subprocess.PIPE,
-                stderr=said,
-                stdout=said,
-            )
-            for revision in range(11):
-                changed = paths if revision == 0 else rng.sample(paths, max(1, file_count // 20))
-                stream.stdin.write(
-                    b"commit refs/heads/main\ncommitter Bench <bench@example.org> %d +0000\n" % (1700000000 + revision)
-                )
-                stream.stdin.write(data(b"revision %d\n" % revision))
-                for path in changed:
-                    mode = b"100755" if path.endswith(".sh") else b"100644"
-                    stream.stdin.write(b"M %s inline %s\n" % (mode, path.encode()) + data(source_text(rng)))
-            stream.stdin.close()
-            if stream.wait() != 0:
-                raise Failed(f"git fast-import: {last_words(self.log)}")
-
-
-def data(payload):
-    return b"data %d\n%s\n" % (len(payload), payload)
-
-
-def source_path(index):
-    """Directories three deep, a dozen files in each, as a source tree has them."""
-    directory = index // FILES_PER_DIRECTORY
-    suffix = ("rs", "rs", "py", "md", "toml", "sh")[index % 6]
-    return f"part{directory // 40}/module{directory // 5 % 8}/room{directory % 5}/file{index:05}.{suffix}"
-
-
-def source_text(rng):
-    """Lines of words, 1.5 KiB in the middle, a few of 60 KiB: text compresses in git as text does."""
-    size = min(60_000, int(rng.lognormvariate(7.3, 1.3)) + 20)
-    words = rng.choices(WORDS, k=size // 6 + 1)
-    lines = [" ".join(words[start : start + 11]) for start in range(0, len(words), 11)]
-    return ("\n".join(lines) + "\n").encode()
-
-
-WORDS = [f"{a}{b}{c}" for a in ("re", "un", "de", "in") for b in ("name", "link", "stat", "open") for c in ("", "s", "_at")]
-
-
-def fingerprint(executable, content):
-    return f"{'x' if executable else '-'} {hashlib.sha256(content).hexdigest()}"
-
-
-def tree_content(top):
-    """Name, executable bit and digest of every file below `top`, `.git` left out."""
-    found = {}
-    for directory, directories, files in os.walk(top):
-        directories[:] = [name for name in directories if name != ".git"]
-        for name in files:
-            path = os.path.join(directory, name)
-            with open(path, "rb") as file:
-                found[os.path.relpath(path, top)] = fingerprint(os.lstat(path).st_mode & 0o100, file.read())
-    return found
-
-
-def archive_content(archive):
-    """The same, of the one tree inside a tar archive."""
-    with tarfile.open(archive) as members:
-        return {
-            member.name.partition("/")[2]: fingerprint(member.mode & 0o100, members.extractfile(member).read())
-            for member in members
-            if member.isfile()
-        }
-
-
-def expect(program, found, wanted):
-    """Raise Failed unless two contents are the same."""
-    if found != wanted:
-        unlike = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-        raise Failed(f"{program}: {len(unlike)} files are missing or other than they should be, first {unlike[0]}")
-
-
-def measure(directory, source, wanted, report):
-    """Run the programs in `directory`; calls `report(phase, ops, seconds)` after each one that left what it should.
-
-    `wanted(phase)` says which are asked for; what a later one needs is done in any case, unreported.
-    """
-
-    def timed(phase, command, stdout=None):
-        os.sync()
-        return phase, 1, run(command, source.log, PROGRAM_SECONDS_MAX, env=source.environment, stdout=stdout)
-
-    clone, extracted = directory / "clone", directory / "tree"
-    if wanted("git-clone") or wanted("git-status"):
-        result = timed("git-clone", ["git", "clone", "--quiet", "--no-local", source.repository, clone])
-        expect("git clone", tree_content(clone), source.content)
-        report(*result)
-    if wanted("git-status"):
-        # The first status after a clone rewrites the index; everyday ones do not.
-        measure_status(source, clone, report)
-
-    result = timed("tar-x", ["tar", "-xf", source.archive, "-C", directory])
+    seconds = turn.seconds(["tar", "-xf", source.archive, "-C", turn.directory], "tar-x")
     expect("tar x", tree_content(extracted), source.content)
-    report(*result)
-    if wanted("tar-c"):
+    turn.record("tar-x", 1, seconds)
+    if turn.wanted("tar-c"):
         # Not to /dev/null: tar would see that and read no file.
-        packed = source.log.parent / "packed.tar"
+        packed = turn.beside / "packed.tar"
         with open(packed, "wb") as stdout:
-            result = timed("tar-c", ["tar", "-cf", "-", "-C", directory, "tree"], stdout)
+            seconds = turn.seconds(["tar", "-cf", "-", "-C", turn.directory, "tree"], "tar-c", stdout=stdout)
         expect("tar c", archive_content(packed), source.content)
-        report(*result)
-    if wanted("cp-a") or wanted("rm-rf"):
-        copy = directory / "copy"
-        result = timed("cp-a", ["cp", "-a", source.tree, copy])
+        turn.record("tar-c", 1, seconds)
+    if turn.wanted("cp-a", "rm-rf"):
+        copy = turn.directory / "copy"
+        seconds = turn.seconds(["cp", "-a", source.tree, copy], "cp-a")
         expect("cp -a", tree_content(copy), source.content)
-        report(*result)
-    if wanted("cp-second"):
-        second = directory / "second"
-        result = timed("cp-second", ["cp", "-r", "--reflink=auto", extracted, second])
+        turn.record("cp-a", 1, seconds)
+    if turn.wanted("cp-second"):
+        second = turn.directory / "second"
+        seconds = turn.seconds(["cp", "-r", "--reflink=auto", extracted, second], "cp-second")
         expect("cp -r --reflink=auto", tree_content(second), source.content)
-        report(*result)
-    if wanted("rm-rf"):
-        result = timed("rm-rf", ["rm", "-rf", copy])
+        turn.record("cp-second", 1, seconds)
+    if turn.wanted("rm-rf"):
+        seconds = turn.seconds(["rm", "-rf", copy], "rm-rf")
         if copy.exists():
             raise Failed("rm -rf: the directory is still there")
-        report(*result)
+        turn.record("rm-rf", 1, seconds)
 
 
-def measure_status(source, clone, report):
+def measure_git(turn, source, clone):
+    """A clone, its status, and its collection of garbage after some commits."""
+    command = ["git", "clone", "--quiet", "--no-local", source.repository, clone]
+    seconds = turn.seconds(command, "git-clone", env=source.environment)
+    expect("git clone", tree_content(clone), source.content)
+    turn.record("git-clone", 1, seconds)
+    if turn.wanted("git-status"):
+        # The first status after a clone rewrites the index; everyday ones do not.
+        measure_status(turn, source, clone)
+    if turn.wanted("git-gc"):
+        changed = commit_loose_objects(turn, source, clone)
+        seconds = turn.seconds(["git", "-C", clone, "gc", "--quiet"], "git-gc", env=source.environment)
+        turn.seconds(["git", "-C", clone, "fsck", "--strict", "--no-progress"], env=source.environment)
+        if any((clone / ".git" / "objects" / f"{byte:02x}").exists() for byte in range(256)):
+            raise Failed("git gc: it left loose objects")
+        expect("git gc", tree_content(clone), changed)
+        turn.record("git-gc", 1, seconds)
+
+
+def measure_status(turn, source, clone):
     """Several times `git status` in a clean clone."""
-    seconds = 0
+    total = 0
     for repeat in range(STATUS_REPEATS + 1):
-        said = source.log.parent / "status"
-        command = ["git", "-C", clone, "status", "--porcelain"]
+        said = turn.beside / "status"
         with open(said, "wb") as stdout:
-            taken = run(command, source.log, PROGRAM_SECONDS_MAX, env=source.environment, stdout=stdout)
+            command = ["git", "-C", clone, "status", "--porcelain"]
+            seconds = turn.seconds(command, "git-status", env=source.environment, stdout=stdout)
         if said.stat().st_size:
             raise Failed(f"git status: a clean clone is reported as changed: {last_words(said)}")
-        seconds += taken if repeat else 0
-    report("git-status", STATUS_REPEATS, seconds)
+        total += seconds if repeat else 0
+    turn.record("git-status", STATUS_REPEATS, total)
+
+
+def commit_loose_objects(turn, source, clone):
+    """A commit that changes every tenth file, so that there is something to pack; returns the content afterwards."""
+    for name in sorted(source.content)[::10]:
+        with open(clone / name, "a") as file:
+            file.write(f"changed in round {turn.seed}\n")
+    author = ["-c", "user.name=Bench", "-c", "user.email=bench@example.org"]
+    turn.seconds(["git", "-C", clone, *author, "commit", "--quiet", "--all", "-m", "change"], env=source.environment)
+    return tree_content(clone)

@@ -1,4 +1,4 @@
-"""From samples to a table: medians, ratios, notes; for the terminal and for the README.
+"""From samples to a table: medians, ratios, notes; for the terminal and for the page.
 
 Both tables are made from the JSON of a run and nothing else, so they can be printed again later. A ratio always means speed
 against the plain disk of the same run: 1.00 as fast, 2.00 twice as fast, for seconds and for rates alike.
@@ -6,12 +6,14 @@ against the plain disk of the same run: 1.00 as fast, 2.00 twice as fast, for se
 
 import statistics
 
-from workloads import MIB, SECONDS, SHARE
+from turn import SECONDS
+from workloads import NO_SPEED, SHARE
 
 # Samples further apart than this part of their median are marked: look at them before believing them.
 SPREAD_MAX = 0.25
 
 LEGEND = "The number after a figure is the speed against the plain disk (1.00: as fast; 2.00: twice as fast)."
+PAGE_MARKS = "Bold: the best of the mounts. `~`: samples differ by more than a quarter. failed: the reason stands below."
 MARKS = "* best of the mounts   ~ samples differ by more than a quarter   - no figure   failed: see the notes"
 
 
@@ -26,7 +28,7 @@ class Cell:
         self.ratio = self._ratio(plain)
 
     def _ratio(self, plain):
-        if self.median is None or not plain or self.unit in (SHARE, MIB):
+        if self.median is None or not plain or self.unit in NO_SPEED:
             return None
         return plain / self.median if self.unit == SECONDS else self.median / plain
 
@@ -42,12 +44,16 @@ class Cell:
     def figure(self):
         if self.median is None:
             return "failed" if self.failed else "-"
-        value = self.median
-        if self.unit in (SECONDS, SHARE):
-            text = f"{value:.3f}" if self.unit == SECONDS else f"{value:.2f}"
-        else:
-            text = f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-        return text + ("~" if self.unsteady() else "")
+        return figure(self.median, self.unit) + ("~" if self.unsteady() else "")
+
+
+def figure(value, unit):
+    """A number with the digits that say something in its unit."""
+    if unit == SECONDS:
+        return f"{value:.3f}"
+    if unit == SHARE:
+        return f"{value:.2f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def cells_of(run, row):
@@ -104,10 +110,11 @@ def text_cell(cell, is_best):
 
 
 def markdown(run):
-    """The table for the README: figures for plain and nexus, ratios for the peers."""
+    """The table for a page: figures for plain and nexus, ratios for the peers."""
     subjects = list(run["subjects"])
     full = [name for name in subjects if not run["subjects"][name]["is_peer"]]
-    lines = [headline(run), "", LEGEND.replace("after a figure", "in parentheses, or standing alone,"), ""]
+    legend = LEGEND.replace("after a figure", "in parentheses, or standing alone,")
+    lines = [headline(run), "", f"{legend} {PAGE_MARKS}", ""]
     lines.append("| | " + " | ".join(subjects) + " |")
     lines.append("|---|" + "---:|" * len(subjects))
     for group in run["groups"]:

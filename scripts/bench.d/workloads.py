@@ -1,16 +1,25 @@
-"""The rows of the table, and how the groups that produce them are run.
+"""The rows of the table, in its order, and the workload that makes each.
 
-A group is what runs on one fresh mount: a series of bench_ops, or the programs. A row is one of its phases. Rows are named
-`group/phase`; that is what --only matches.
+A group is what runs on one fresh mount. A row is one of its phases. Rows are named `group/phase`; that is what --only
+matches, and what targets.py and the JSON file call them.
 """
 
-import json
 from dataclasses import dataclass
+from typing import Callable
 
+import compiling
+import copies
+import database
+import packages
 import programs
-from processes import Failed, peak_memory_bytes, run
+import series
+import workqueue
+from turn import MIB_PER_SECOND, SECONDS
 
-PER_SECOND, MIB_PER_SECOND, SECONDS, SHARE, MIB = "per second", "MiB/s", "seconds", "share", "MiB"
+PER_SECOND, SHARE, MIB, BYTES = "per second", "share", "MiB", "bytes"
+
+# Units whose figures are no speed: they have no ratio to the plain disk, and no best.
+NO_SPEED = (SHARE, MIB, BYTES)
 
 SMALL_PHASES = [
     ("create", "create, write, close"),
@@ -31,7 +40,9 @@ SMALL_PHASES = [
 class Row:
     phase: str
     title: str
-    unit: str
+    unit: str = SECONDS
+    # Told of a daemon or its store: the plain disk has no figure, and that is no failure.
+    of_a_daemon: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,74 +54,33 @@ class Sizes:
     random_ops: int = 20_000
     fsyncs: int = 500
     source_files: int = 2000
+    package_files: int = 30_000
+    modules: int = 20
+    inserts: int = 10_000
+    entries: int = 100_000
+    items: int = 1000
     scale_files: int = 100_000
+    million_files: int = 1_000_000
     warm_seconds: float = 0.5
-    series_seconds_max: int = 1800
 
 
 QUICK = Sizes(
-    files=300, big_mib=16, random_ops=500, fsyncs=30, source_files=200, scale_files=2000, warm_seconds=0.05
-)
+    files=300, big_mib=16, random_ops=500, fsyncs=30, source_files=200, package_files=600, modules=2, inserts=200,
+    entries=2000, items=50, scale_files=2000, million_files=5000, warm_seconds=0.05,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Group:
-    """Workloads that share a mount. `series` is the argument list of bench_ops, or None for the programs."""
+    """Workloads that share a mount; `measure(turn)` runs them. See turn.py for what a turn offers."""
 
     name: str
     title: str
     rows: tuple
-    series: tuple | None
-
-    def measure(self, directory, bench, rows, seed, report):
-        """Run the phases of `rows` in `directory`; `report(phase, value)` gets each figure once it is known to be right."""
-        titles = {row.phase: row for row in self.rows}
-        phases = {row.phase for row in rows}
-
-        def record(phase, ops, seconds, byte_count=0):
-            if phase in phases:
-                report(phase, figure(titles[phase].unit, ops, seconds, byte_count))
-
-        if self.series is None:
-            programs.measure(directory, bench.source_tree(), phases.__contains__, record)
-        else:
-            run_series(self.series, directory, bench, phases, seed, record, report)
-
-
-def figure(unit, ops, seconds, byte_count):
-    """One measured number, in the unit of its row."""
-    if unit == SECONDS:
-        return seconds / ops
-    return (byte_count / 2**20 if unit == MIB_PER_SECOND else ops) / seconds
-
-
-def run_series(series, directory, bench, phases, seed, record, report):
-    """Run bench_ops, and read its lines; those before a failure count."""
-    command = [bench.bench_ops, directory, *series, "--seed", seed, "--warm-seconds", bench.sizes.warm_seconds]
-    if series[0] in ("small", "big"):
-        command += ["--phases", ",".join(sorted(phases))]
-    said = directory.parent / "bench_ops.log"
-    lines = directory.parent / "bench_ops.json"
-    failure = None
-    with open(lines, "wb") as stdout:
-        try:
-            run(command, said, bench.sizes.series_seconds_max, stdout=stdout)
-        except Failed as problem:
-            failure = problem
-    rates = {}
-    for line in lines.read_text().splitlines():
-        result = json.loads(line)
-        rates[result["workload"]] = result["ops"] / result["seconds"]
-        record(result["workload"], result["ops"], result["seconds"], result["bytes"])
-    if "create-last-tenth" in rates and "last-to-first" in phases:
-        report("last-to-first", rates["create-last-tenth"] / rates["create-first-tenth"])
-    if "daemon-memory" in phases and failure is None:
-        # The plain disk has no daemon, and no figure.
-        peak = peak_memory_bytes()
-        if peak:
-            report("daemon-memory", peak / 2**20)
-    if failure:
-        raise failure
+    measure: Callable
+    suits: Callable = lambda subject: True
+    # Runs only when its own option asks for it.
+    opt_in: bool = False
 
 
 def groups(sizes, file_sizes):
@@ -118,24 +88,16 @@ def groups(sizes, file_sizes):
     found = []
     for size in file_sizes:
         for clients in (1, 2):
-            series = ("small", "--count", sizes.files, "--size", size, "--clients", clients)
             rows = tuple(Row(phase, title, PER_SECOND) for phase, title in SMALL_PHASES)
             title = f"Files of {size // 1024} KiB, {clients} client{'s' if clients > 1 else ''}"
-            found.append(Group(f"small-{size // 1024}k-{clients}", title, rows, series))
-    found.append(big_group(sizes))
-    fsync_rows = (Row("append-fsync", "append 4 KiB, fsync", PER_SECOND),)
-    found.append(Group("fsync", "Durability", fsync_rows, ("fsync", "--count", sizes.fsyncs)))
-    found.append(programs_group(sizes))
-    scale_rows = (
-        Row("create-all", f"create {sizes.scale_files:,} files of 1 KiB", PER_SECOND),
-        Row("last-to-first", "last tenth to first tenth", SHARE),
-        Row("daemon-memory", "memory of the daemon, peak", MIB),
-    )
-    found.append(Group("scale", "Growth", scale_rows, ("scale", "--count", sizes.scale_files, "--size", 1024)))
+            work = series.runner("small", "--count", sizes.files, "--size", size, "--clients", clients)
+            found.append(Group(f"small-{size // 1024}k-{clients}", title, rows, work))
+    found += [big(sizes), fsync(sizes), source_tree(sizes), package_tree(sizes), cargo(sizes), sqlite(sizes)]
+    found += [directory(sizes), dedup(sizes), queue(sizes), scale(sizes), million(sizes)]
     return found
 
 
-def big_group(sizes):
+def big(sizes):
     rows = (
         Row("write-seq", "sequential write, fsync", MIB_PER_SECOND),
         Row("read-warm", "sequential read, warm", MIB_PER_SECOND),
@@ -143,19 +105,110 @@ def big_group(sizes):
         Row("random-read-cold", "random read 4 KiB, cold", PER_SECOND),
         Row("random-read-warm", "random read 4 KiB, warm", PER_SECOND),
         Row("random-write", "random write 4 KiB, fsync at the end", PER_SECOND),
+        Row("map-read-cold", "sequential read through a map, cold", MIB_PER_SECOND),
+        Row("map-read-warm", "random read of a page through a map, warm", PER_SECOND),
+        Row("map-write", "random write of a page through a map, msync at the end", PER_SECOND),
     )
-    series = ("big", "--size", sizes.big_mib * 2**20, "--count", sizes.random_ops)
-    return Group("big", f"One file of {sizes.big_mib} MiB", rows, series)
+    work = series.runner("big", "--size", sizes.big_mib * 2**20, "--count", sizes.random_ops)
+    return Group("big", f"One file of {sizes.big_mib} MiB", rows, work)
 
 
-def programs_group(sizes):
+def fsync(sizes):
+    rows = (Row("append-fsync", "append 4 KiB, fsync", PER_SECOND),)
+    return Group("fsync", "Durability", rows, series.runner("fsync", "--count", sizes.fsyncs))
+
+
+def source_tree(sizes):
     rows = (
-        Row("git-clone", "git clone", SECONDS),
-        Row("git-status", "git status", SECONDS),
-        Row("tar-x", "tar x", SECONDS),
-        Row("tar-c", "tar c", SECONDS),
-        Row("cp-a", "cp -a from the plain disk", SECONDS),
-        Row("cp-second", "cp -r --reflink=auto, within", SECONDS),
-        Row("rm-rf", "rm -rf", SECONDS),
+        Row("git-clone", "git clone"),
+        Row("git-status", "git status"),
+        Row("git-gc", "git gc after a commit"),
+        Row("tar-x", "tar x"),
+        Row("tar-c", "tar c"),
+        Row("cp-a", "cp -a from the plain disk"),
+        Row("cp-second", "cp -r --reflink=auto, within"),
+        Row("rm-rf", "rm -rf"),
     )
-    return Group("programs", f"Programs on {sizes.source_files:,} source files", rows, None)
+    return Group("programs", f"Programs on {sizes.source_files:,} source files", rows, programs.measure)
+
+
+def package_tree(sizes):
+    rows = (
+        Row("extract", "tar x"),
+        Row("walk", "find with sizes, names dropped"),
+        Row("read", "grep -r, names dropped"),
+        Row("remove", "rm -rf"),
+    )
+    return Group("packages", f"A package manager's tree of {sizes.package_files:,} files", rows, packages.measure)
+
+
+def cargo(sizes):
+    rows = (
+        Row("build", "from nothing"),
+        Row("rebuild", "one module changed"),
+        Row("nothing", "nothing to do"),
+    )
+    return Group("cargo", "cargo build", rows, compiling.measure)
+
+
+def sqlite(sizes):
+    rows = (
+        Row("wal", "write-ahead log, a commit every 10", PER_SECOND),
+        Row("rollback", "rollback journal, a commit every 10", PER_SECOND),
+        Row("wal-one", "write-ahead log, one commit", PER_SECOND),
+        Row("rollback-one", "rollback journal, one commit", PER_SECOND),
+    )
+    return Group("sqlite", f"SQLite, {sizes.inserts:,} inserts", rows, database.measure)
+
+
+def directory(sizes):
+    rows = (
+        Row("create", "create empty files", PER_SECOND),
+        Row("list", "list names, names dropped", PER_SECOND),
+        Row("stat-random", "stat at random, names dropped", PER_SECOND),
+        Row("remove", "remove at random", PER_SECOND),
+    )
+    work = series.runner("directory", "--count", sizes.entries)
+    return Group("directory", f"One directory of {sizes.entries:,} entries", rows, work)
+
+
+def dedup(sizes):
+    rows = (
+        Row("copies", "cp -a from the plain disk, nine copies more"),
+        Row("space", "space of ten copies to that of one", SHARE),
+    )
+    return Group("dedup", f"Ten copies of {sizes.source_files:,} source files", rows, copies.measure)
+
+
+def queue(sizes):
+    rows = (
+        Row("put", "put an item", PER_SECOND),
+        Row("list", "list what is ready", PER_SECOND),
+        Row("claim", "claim", PER_SECOND),
+        Row("complete", "complete", PER_SECOND),
+    )
+    return Group("work", f"Work queue of {sizes.items:,} items", rows, workqueue.measure, suits=workqueue.suits)
+
+
+def scale(sizes):
+    files = sizes.scale_files
+    rows = (
+        Row("create-all", f"create {files:,} files of 1 KiB", PER_SECOND),
+        Row("last-to-first", "last tenth to first tenth", SHARE),
+        Row("daemon-memory", "memory of the daemon, peak", MIB, of_a_daemon=True),
+    )
+    return Group("scale", "Growth", rows, series.runner("scale", "--count", files, "--size", 1024))
+
+
+def million(sizes):
+    files = sizes.million_files
+    rows = (
+        Row("create-all", f"create {files:,} files of 1 KiB", PER_SECOND),
+        Row("last-to-first", "last tenth to first tenth", SHARE),
+        Row("daemon-memory", "memory of the daemon, peak", MIB, of_a_daemon=True),
+        Row("mount-ready", "mount until it answers, names dropped", of_a_daemon=True),
+        Row("metadata-bytes", "metadata of a file besides its name", BYTES, of_a_daemon=True),
+    )
+    work = series.growth("scale", "--count", files, "--size", 1024, files=files)
+    # Peers would take hours; what is asked here is whether nexus grows as the disk does.
+    return Group("million", f"{files:,} files", rows, work, suits=lambda subject: not subject.is_peer, opt_in=True)

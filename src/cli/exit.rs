@@ -28,7 +28,7 @@ impl Exit {
     /// The code of a failure of this kind.
     pub(crate) fn of(kind: ErrorKind) -> Self {
         Self(match kind {
-            ErrorKind::Invalid | ErrorKind::NameTooLong => 2,
+            ErrorKind::Invalid | ErrorKind::NameTooLong | ErrorKind::Cycle => 2,
             ErrorKind::NotFound | ErrorKind::NoAttribute => 3,
             ErrorKind::Denied | ErrorKind::NotPermitted | ErrorKind::ReadOnly | ErrorKind::CrossScope => 4,
             ErrorKind::Exists | ErrorKind::NotEmpty => 5,
@@ -45,6 +45,7 @@ impl Exit {
             | ErrorKind::BadHandle
             | ErrorKind::NoSuchAddress
             | ErrorKind::Incompatible
+            | ErrorKind::OutcomeUnknown
             | ErrorKind::Io => 1,
         })
     }

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use nexus::config::{self, Arguments, Surroundings};
 use nexus::daemon::{self, LockScope, MountFlags, MountRequest, MountSpec, Mounted, Unmounted};
 use nexus::error::Result;
-use nexus::model::Principal;
+use nexus::model::Transport;
+use nexus::view::Sight;
 use serde_json::json;
 
-use super::{configuration, output};
+use super::{arguments, configuration, output, settings};
 
 /// Mount a store on a directory, or on several
 ///
@@ -33,6 +35,9 @@ pub(crate) struct Mount {
     /// Change nothing
     #[arg(long)]
     read_only: bool,
+    /// How requests of the kernel come: auto (io_uring where the kernel offers it), io_uring or dev_fuse
+    #[arg(long, value_name = "HOW", value_parser = transport)]
+    transport: Option<Transport>,
     /// Mount options, separated by commas; the last of two that contradict each other wins
     #[arg(short = 'o', value_name = "OPTIONS")]
     options: Vec<String>,
@@ -52,24 +57,30 @@ Mount options (-o):
   cache_seconds=N         how long the kernel may believe names and attributes (default 3600)
   passthrough, no_passthrough
                           big files are served by the kernel alone where it can (default), or never
-  threads=N               how many threads answer
+  threads=N               how many threads answer over /dev/fuse
+  transport=HOW           as --transport
   locks=store, locks=local
-                          flock and fcntl locks hold across all mounts of the store, at one request more for each close
-                          (default with several mounts), or within each mount (default for one)
+                          flock and fcntl locks hold across all mounts of the store, over /dev/fuse and at one
+                          request more for each close (default with several mounts), or within each mount (default
+                          for one)
   default_permissions     always on
   defaults, auto, noauto, user, nofail, _netdev, x-*
                           ignored; for fstab(5)";
 
 impl Mount {
     pub(crate) fn run(self) -> Result<()> {
-        let flags = self.flags()?;
+        let mut flags = self.flags()?;
+        let arguments = Arguments { transport: flags.transport, ..arguments(self.data_dir) };
+        let config = config::resolve(&arguments, &Surroundings::of_this_process()?)?;
+        flags.transport = Some(config.transport);
+        let view = settings(&config, Sight::Hidden);
         let specs = self.mountpoints.into_iter().map(|mountpoint| MountSpec {
             mountpoint,
-            principal: Principal::default(),
+            view: view.clone(),
             flags: flags.clone(),
         });
         let mounts = specs.collect();
-        let request = MountRequest { data_dir: configuration(self.data_dir)?.data_dir, mounts };
+        let request = MountRequest { data_dir: config.data_dir.clone(), mounts, cache_size_mb: config.cache_size_mb };
         if self.foreground { daemon::mount_foreground(&request) } else { daemon::mount_background(&request) }
     }
 
@@ -78,8 +89,13 @@ impl Mount {
         self.options.iter().try_for_each(|words| flags.apply(words))?;
         flags.allow_other |= self.allow_other;
         flags.read_only |= self.read_only;
+        flags.transport = self.transport.or(flags.transport);
         Ok(flags)
     }
+}
+
+fn transport(word: &str) -> std::result::Result<Transport, String> {
+    Transport::from_word(word).ok_or_else(|| format!("there are {}", Transport::WORDS.map(|(word, _)| word).join(", ")))
 }
 
 /// Unmount a store
@@ -183,6 +199,7 @@ fn object(mount: &Mounted) -> serde_json::Value {
         "is_admin": state.principal.is_admin(),
         "read_only": state.read_only,
         "passthrough": state.passthrough,
+        "transport": state.transport,
         "locks": match state.locks {
             LockScope::Local => "local",
             LockScope::Store => "store",

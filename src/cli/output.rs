@@ -6,12 +6,28 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use nexus::advice;
-use nexus::error::{Error, Result};
+use nexus::error::{Error, ErrorKind, Result};
 
 /// A line of the result.
 pub(crate) fn line(text: impl Display) -> Result<()> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("writing to standard output", e)),
+        _ => Ok(()),
+    }
+}
+
+/// A result as a JSON object on a line.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<()> {
+    let text =
+        serde_json::to_string(value).map_err(|e| Error::new(ErrorKind::Io, "print a result as JSON").because(e))?;
+    line(text)
+}
+
+/// A result as it is.
+pub(crate) fn bytes(value: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(value).and_then(|()| out.flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Error::io("writing to standard output", e)),
         _ => Ok(()),
     }

@@ -68,7 +68,11 @@ impl Fsck {
 
     fn check(self) -> Result<Exit> {
         let data_dir = configuration(self.data_dir)?.data_dir;
-        let before = look(&data_dir)?;
+        let before = match look(&data_dir) {
+            // Whoever opens an older store for writing brings it to the present format.
+            Err(e) if self.repair && e.kind() == ErrorKind::Incompatible => return mend(&data_dir, false),
+            found => found?,
+        };
         print(&before)?;
         let was_clean = before.problems.is_empty();
         // Residue is no problem, but whoever asks for a repair wants it gone.
@@ -100,6 +104,7 @@ fn mend(data_dir: &Path, was_clean: bool) -> Result<Exit> {
                 output::line(format_args!("mended: {what}"))?;
             }
         }
+        Err(error) if error.kind() == ErrorKind::Incompatible => return Err(error),
         Err(error) => {
             output::error(&error);
             return Ok(Exit::FSCK_UNCORRECTED);

@@ -1,18 +1,18 @@
 //! A configuration file as a source.
 //!
-//! A relative `data_dir` is taken from the directory of the file, so that a file means the same wherever a command is
+//! A relative path is taken from the directory of the file, so that a file means the same wherever a command is
 //! started; a leading `~/` is the home directory. `./nexus.yaml` is read only if nobody but its reader could have
 //! written it: a working directory is often a place where others write.
 
 use std::fs::File;
 use std::io::{ErrorKind as IoErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_yaml::{Mapping, Value};
 
-use super::keys::{self, Support};
-use super::{Layer, Origin, Surroundings, absolute, expand};
+use super::keys::{self, KEYS};
+use super::{Layer, Origin, Surroundings, absolute, expand, wrong};
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -22,12 +22,11 @@ const LOCAL_NAME: &str = "nexus.yaml";
 /// A configuration is written by hand: more than this is another file under its name.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// The first configuration file that exists, and what it says.
-pub(super) fn first(surroundings: &Surroundings) -> Result<Option<(PathBuf, Layer)>> {
+/// What the first configuration file that exists says.
+pub(super) fn first(surroundings: &Surroundings) -> Result<Layer> {
     let local = surroundings.working_directory.join(LOCAL_NAME);
     if let Some(text) = read(&local, Some(surroundings.user))? {
-        let layer = parse(&text, &local, surroundings)?;
-        return Ok(Some((local, layer)));
+        return parse(&text, &local, surroundings);
     }
     let home = surroundings.home.as_deref();
     let others = [
@@ -37,11 +36,10 @@ pub(super) fn first(surroundings: &Surroundings) -> Result<Option<(PathBuf, Laye
     ];
     for path in others.into_iter().flatten() {
         if let Some(text) = read(&path, None)? {
-            let layer = parse(&text, &path, surroundings)?;
-            return Ok(Some((path, layer)));
+            return parse(&text, &path, surroundings);
         }
     }
-    Ok(None)
+    Ok(Layer::default())
 }
 
 /// The text of a file, `None` when there is none. With `reader`, only a file is read that no other user can write.
@@ -90,56 +88,54 @@ fn read(path: &Path, reader: Option<u32>) -> Result<Option<String>> {
 /// What the text of a file says.
 pub(super) fn parse(text: &str, path: &Path, surroundings: &Surroundings) -> Result<Layer> {
     let origin = Origin::File(path.to_owned());
-    let wrong = |why: String| {
+    let refuse = |why: String| {
         Error::new(ErrorKind::Configuration, format!("reading the configuration file {}: {why}", path.display()))
     };
     let mapping = match serde_yaml::from_str::<Value>(text) {
         Ok(Value::Null) => Mapping::new(),
         Ok(Value::Mapping(mapping)) => mapping,
-        Ok(_) => return Err(wrong("it is not a list of 'key: value' lines".into())),
-        Err(e) => return Err(wrong(format!("it is not YAML: {e}"))),
+        Ok(_) => return Err(refuse("it is not a list of 'key: value' lines".into())),
+        Err(e) => return Err(refuse(format!("it is not YAML: {e}"))),
     };
     let mut layer = Layer::default();
     for (key, value) in mapping {
         let Value::String(key) = key else {
-            return Err(wrong("a key is not a word".into()));
+            return Err(refuse("a key is not a word".into()));
         };
-        match keys::support(&key) {
-            None => return Err(keys::unknown(&key, &origin)),
-            Some(Support::Later) if is_off(&value) => continue,
-            Some(Support::Later) => return Err(keys::not_yet(&key, &origin)),
-            Some(Support::Honoured) => {}
-        }
-        let text = match value {
-            Value::Null => continue,
-            Value::String(text) => expand::expand(&text, |name| surroundings.variable(name))
-                .map_err(|why| wrong(format!("{key}: {why}")))?,
-            _ => return Err(wrong(format!("{key}: a text is needed; put it in quotes"))),
+        let Some(known) = keys::known(&key) else {
+            let keys: Vec<_> = KEYS.iter().map(|(key, _)| *key).collect();
+            return Err(keys::unknown(&key, &keys, "", &origin));
         };
-        match key.as_str() {
-            "mode" => layer.mode = Some(text),
-            "data_dir" => layer.data_dir = Some(directory(&text, path, surroundings)),
-            _ => unreachable!("every honoured key has an arm above"),
-        }
+        let value = expanded(value, surroundings).map_err(|why| wrong(&origin, known, why))?;
+        layer.insert(known, value, origin.clone());
     }
     Ok(layer)
 }
 
-/// Whether a value asks for nothing: what every version does anyway.
-fn is_off(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Sequence(items) => items.is_empty(),
-        _ => false,
-    }
+/// A value with the variables in its texts replaced, however deep they lie.
+fn expanded(value: Value, surroundings: &Surroundings) -> std::result::Result<Value, String> {
+    Ok(match value {
+        Value::String(text) => Value::String(expand::expand(&text, |name| surroundings.variable(name))?),
+        Value::Sequence(items) => {
+            let items = items.into_iter().map(|item| expanded(item, surroundings));
+            Value::Sequence(items.collect::<std::result::Result<_, _>>()?)
+        }
+        Value::Mapping(fields) => {
+            let fields = fields.into_iter().map(|(key, value)| Ok((key, expanded(value, surroundings)?)));
+            Value::Mapping(fields.collect::<std::result::Result<_, String>>()?)
+        }
+        other => other,
+    })
 }
 
-fn directory(text: &str, file: &Path, surroundings: &Surroundings) -> PathBuf {
-    if let (Some(below), Some(home)) = (text.strip_prefix("~/"), &surroundings.home) {
-        return absolute(home, Path::new(below));
+/// A file that was named by whoever asks: it has to exist, and is trusted.
+pub(super) fn named(path: &Path, surroundings: &Surroundings) -> Result<Layer> {
+    let path = absolute(&surroundings.working_directory, path);
+    match read(&path, None)? {
+        Some(text) => parse(&text, &path, surroundings),
+        None => {
+            let what = format!("reading the configuration file {}: it does not exist", path.display());
+            Err(Error::new(ErrorKind::Configuration, what))
+        }
     }
-    if text.is_empty() {
-        return PathBuf::new();
-    }
-    absolute(file.parent().unwrap_or(Path::new("/")), Path::new(text))
 }

@@ -1,60 +1,57 @@
-//! The configuration keys: which there are, and which of them this version honours.
+//! The configuration keys, and the refusal of others.
 
 use super::{Origin, describe};
 use crate::advice;
 use crate::error::{Error, ErrorKind};
 
+/// What a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// A text, which the environment gives as it stands.
+    Text,
+    /// A number, a flag or a list, which the environment gives as YAML.
+    Yaml,
+}
+
 /// Every key of a configuration file; in the environment it is upper case behind `NEXUS_`.
-pub(super) const KEYS: &[(&str, Support)] = &[
-    ("mode", Support::Honoured),
-    ("data_dir", Support::Honoured),
-    ("db_path", Support::Later),
-    ("tenant_id", Support::Later),
-    ("agent_id", Support::Later),
-    ("is_admin", Support::Later),
-    ("namespaces", Support::Later),
-    ("strict_namespaces", Support::Later),
-    ("mounts", Support::Later),
-    ("cache_size_mb", Support::Later),
-    ("enable_vector_search", Support::Later),
-    ("enable_llm_cache", Support::Later),
+pub(super) const KEYS: &[(&str, Takes)] = &[
+    ("mode", Takes::Text),
+    ("data_dir", Takes::Text),
+    ("db_path", Takes::Text),
+    ("transport", Takes::Text),
+    ("tenant_id", Takes::Text),
+    ("agent_id", Takes::Text),
+    ("is_admin", Takes::Yaml),
+    ("cache_size_mb", Takes::Yaml),
+    ("enable_vector_search", Takes::Yaml),
+    ("enable_llm_cache", Takes::Yaml),
+    ("namespaces", Takes::Yaml),
+    ("strict_namespaces", Takes::Yaml),
+    ("mounts", Takes::Yaml),
 ];
 
-/// Whether this version does what a key asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Support {
-    /// It does.
-    Honoured,
-    /// It does not, and must say so rather than go on without.
-    Later,
+/// The keys of an entry of `namespaces`.
+pub(super) const NAMESPACE_KEYS: &[&str] = &["name", "readonly", "admin_only", "requires_tenant"];
+
+/// The keys of an entry of `mounts`.
+pub(super) const MOUNT_KEYS: &[&str] =
+    &["mountpoint", "tenant_id", "agent_id", "is_admin", "read_only", "allow_other", "options"];
+
+/// The key as it stands in the table, `None` when there is no such key.
+pub(super) fn known(key: &str) -> Option<&'static str> {
+    KEYS.iter().find(|(name, _)| *name == key).map(|(name, _)| *name)
 }
 
-/// The support of a key, `None` when there is no such key.
-pub(super) fn support(key: &str) -> Option<Support> {
-    KEYS.iter().find(|(name, _)| *name == key).map(|(_, support)| *support)
-}
-
-/// The refusal of a key that does not exist.
-pub(super) fn unknown(key: &str, origin: &Origin) -> Error {
-    let names = KEYS.iter().map(|(name, _)| *name);
-    let hint = match advice::nearest(key, names.clone()) {
-        Some(known) => format!("did you mean '{known}'?"),
-        None => format!("the keys are {}", names.collect::<Vec<_>>().join(", ")),
+/// The refusal of a key that does not exist among `keys`; `inside` says of what.
+pub(super) fn unknown(key: &str, keys: &[&str], inside: &str, origin: &Origin) -> Error {
+    let hint = match advice::nearest(key, keys.iter().copied()) {
+        Some(near) => format!("did you mean '{near}'?"),
+        None => format!("the keys are {}", keys.join(", ")),
     };
     advice::refusal(
         ErrorKind::Configuration,
         format!("reading {}", describe(origin)),
-        format!("there is no key '{key}'"),
+        format!("{inside}there is no key '{key}'"),
         hint,
-    )
-}
-
-/// The refusal of a key that a later version will honour.
-pub(super) fn not_yet(key: &str, origin: &Origin) -> Error {
-    advice::refusal(
-        ErrorKind::Configuration,
-        format!("reading {key} from {}", describe(origin)),
-        format!("'{key}' is not supported by this version"),
-        "remove it: going on without it could show or keep what you did not intend",
     )
 }

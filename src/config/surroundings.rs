@@ -22,6 +22,17 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
+    /// Nothing at all, and the root as working directory: for a configuration of which a program says everything.
+    pub(super) fn nothing() -> Self {
+        Self {
+            variables: HashMap::new(),
+            working_directory: PathBuf::from("/"),
+            home: None,
+            system_directory: PathBuf::from("/etc/nexus"),
+            user: rustix::process::geteuid().as_raw(),
+        }
+    }
+
     /// Those of this process.
     ///
     /// # Errors

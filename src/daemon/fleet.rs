@@ -13,8 +13,9 @@ use super::{LockScope, MountFlags, MountSpec, MountState, spawn, users};
 use crate::advice::{self, refusal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuse::{Mount, MountOptions, Unmounter};
+use crate::model::{Caller, Principal};
 use crate::vfs::Vfs;
-use crate::view::View;
+use crate::view::{Settings, View};
 
 /// The fewest threads that answer by default: one that hashes or syncs must not make everybody wait.
 const THREADS_MIN: usize = 2;
@@ -42,6 +43,8 @@ pub struct Fleet {
     vfs: Arc<Vfs>,
     data_dir: PathBuf,
     source: String,
+    /// The rules for mounts that others ask for: those of the first.
+    settings: Settings,
     daemon: Identity,
     events: Sender<Event>,
     state: Mutex<State>,
@@ -66,8 +69,13 @@ struct Member {
 
 impl Fleet {
     pub(super) fn new(vfs: Arc<Vfs>, plan: &Plan, daemon: Identity, events: Sender<Event>) -> Arc<Self> {
-        let (data_dir, source) = (plan.data_dir.clone(), plan.source.clone());
-        Arc::new(Self { vfs, data_dir, source, daemon, events, state: Mutex::default() })
+        let (data_dir, source, settings) = (plan.data_dir.clone(), plan.source.clone(), plan.settings());
+        Arc::new(Self { vfs, data_dir, source, settings, daemon, events, state: Mutex::default() })
+    }
+
+    /// What to mount for somebody who asks for it, under the rules that the process was started with.
+    pub(super) fn spec_for(&self, mountpoint: PathBuf, principal: Principal, flags: MountFlags) -> MountSpec {
+        MountSpec { mountpoint, view: Settings { principal, ..self.settings.clone() }, flags }
     }
 
     /// Adds a mount to those there are; returns when it answers.
@@ -79,7 +87,13 @@ impl Fleet {
         let berth = preflight::berth(&self.data_dir, spec)?;
         self.launch(&berth, 2)?;
         self.keep_record();
+        self.mounts().iter().filter(|mount| mount.mountpoint == berth.mountpoint).for_each(log_mount);
         Ok(())
+    }
+
+    /// Notes in the log what there is.
+    pub(super) fn log(&self) {
+        self.mounts().iter().for_each(log_mount);
     }
 
     /// Ends a mount; returns when its name is gone. What was written through it is made durable behind that.
@@ -160,16 +174,18 @@ impl Fleet {
                 local.shown.mountpoint.display(),
             );
         }
-        let view = View::new(Arc::clone(&self.vfs), berth.principal.clone());
+        let view = View::with(Arc::clone(&self.vfs), berth.view.clone());
+        view.make_home(&Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() })?;
         let mount = Mount::new(view, &self.options(berth, locks))?;
         let number = state.next;
         state.next += 1;
         let shown = MountState {
             mountpoint: berth.mountpoint.clone(),
-            principal: berth.principal.clone(),
+            principal: berth.view.principal.clone(),
             read_only: berth.flags.read_only,
             passthrough: mount.passthrough(),
             locks,
+            transport: mount.transport().to_string(),
         };
         state.members.push(Member { number, shown, unmounter: mount.unmounter() });
         drop(state);
@@ -300,6 +316,13 @@ impl Fleet {
             passthrough: flags.passthrough,
             threads,
             store_locks: locks == LockScope::Store,
+            transport: flags.transport.unwrap_or_default(),
         }
     }
+}
+
+fn log_mount(mount: &MountState) {
+    let passthrough = if mount.passthrough { "on" } else { "off" };
+    let (place, transport) = (mount.mountpoint.display(), &mount.transport);
+    log::info!("mounted on {place}, passthrough {passthrough}, requests over {transport}");
 }

@@ -42,6 +42,7 @@ pub fn mounted() -> Result<Vec<Mounted>> {
             read_only: entry.read_only,
             passthrough: false,
             locks: LockScope::Local,
+            transport: String::new(),
         });
         all.push(Mounted {
             data_dir: data_dir.to_owned(),

@@ -18,6 +18,7 @@ mod process;
 mod record;
 mod serve;
 mod signals;
+mod steward;
 mod unmount;
 mod users;
 
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use crate::advice;
 use crate::error::{Error, Result};
 use crate::model::Principal;
+use crate::view::Settings;
 
 pub use crate::fuse::MountEntry;
 pub use fleet::Fleet;
@@ -41,6 +43,8 @@ pub struct MountRequest {
     pub data_dir: PathBuf,
     /// Its mounts, one at least.
     pub mounts: Vec<MountSpec>,
+    /// Memory for pages of the database, in MiB.
+    pub cache_size_mb: u64,
 }
 
 /// One mount.
@@ -48,8 +52,8 @@ pub struct MountRequest {
 pub struct MountSpec {
     /// The directory that becomes the root of the store.
     pub mountpoint: PathBuf,
-    /// Whose sight of the store it is.
-    pub principal: Principal,
+    /// As whom, and under which rules.
+    pub view: Settings,
     /// How, mount(8).
     pub flags: MountFlags,
 }
@@ -67,6 +71,8 @@ pub struct MountState {
     pub passthrough: bool,
     /// How far locks reach.
     pub locks: LockScope,
+    /// How requests come from the kernel, in words; empty where that is not known.
+    pub transport: String,
 }
 
 /// Mounts and serves in this process until the last mount has ended and everything is durable.

@@ -5,6 +5,7 @@
 
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Transport;
 
 /// How long the kernel may believe names and attributes, in seconds. One process makes every change and tells the
 /// kernel of those it did not ask for, so long is safe.
@@ -39,10 +40,12 @@ pub struct MountFlags {
     pub cache_seconds: f64,
     /// Big files are read and written by the kernel alone, where it can.
     pub passthrough: bool,
-    /// How many threads answer; `None` lets the number of processors decide.
+    /// How many threads answer over /dev/fuse; `None` lets the number of processors decide.
     pub threads: Option<usize>,
     /// Where locks are kept; `None` lets the number of mounts decide.
     pub locks: Option<LockScope>,
+    /// How requests come; `None` when nobody said.
+    pub transport: Option<Transport>,
 }
 
 /// How far flock(2) and fcntl(2) reach.
@@ -69,6 +72,7 @@ impl Default for MountFlags {
             passthrough: true,
             threads: None,
             locks: None,
+            transport: None,
         }
     }
 }
@@ -107,7 +111,7 @@ const SWITCHES: &[(&str, Switch)] = &[
 ];
 
 /// Options with a value.
-const VALUED: &[&str] = &["cache_seconds", "threads", "locks"];
+const VALUED: &[&str] = &["cache_seconds", "threads", "locks", "transport"];
 
 /// Options that exist elsewhere and are refused here, with the reason.
 const REFUSED: &[(&str, &str)] = &[
@@ -161,6 +165,11 @@ impl MountFlags {
                 });
                 return Ok(());
             }
+            ("transport", Some(value)) => {
+                let transport = Transport::from_word(value);
+                self.transport = Some(transport.ok_or_else(|| bad_value(word, "auto, io_uring or dev_fuse"))?);
+                return Ok(());
+            }
             _ => {}
         }
         match (SWITCHES.iter().find(|(switch, _)| *switch == name), value) {
@@ -206,9 +215,10 @@ mod tests {
         assert!(both.noatime && both.sync && both.dirsync);
         let undone = "ro,rw,noexec,exec,dev,nodev,suid,nosuid,noatime,relatime,sync,async,no_passthrough,passthrough";
         assert_eq!(flags(undone).unwrap(), MountFlags::default());
-        let valued = flags("cache_seconds=0.5,threads=3,locks=store").unwrap();
+        let valued = flags("cache_seconds=0.5,threads=3,locks=store,transport=io_uring").unwrap();
         assert_eq!(valued.locks, Some(LockScope::Store));
         assert_eq!((valued.cache_seconds, valued.threads), (0.5, Some(3)));
+        assert_eq!(valued.transport, Some(Transport::IoUring));
     }
 
     #[test]
@@ -222,6 +232,7 @@ mod tests {
             ("threads", "it takes a value"),
             ("threads=0", "a number from 1 to 256"),
             ("locks=all", "local or store"),
+            ("transport=ring", "auto, io_uring or dev_fuse"),
             ("cache_seconds=-1", "seconds from 0"),
             ("cache_seconds=NaN", "seconds from 0"),
             ("cache_seconds=inf", "seconds from 0"),

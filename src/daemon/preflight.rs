@@ -15,6 +15,7 @@ use super::{MountFlags, MountRequest, MountSpec};
 use crate::advice::refusal;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Principal;
+use crate::view::Settings;
 
 /// Dead mounts may lie on top of each other, one for each kill and mount; more than this is something else.
 const DEAD_MOUNTS_MAX: usize = 16;
@@ -28,6 +29,8 @@ pub(super) struct Plan {
     pub(super) source: String,
     /// Where and how.
     pub(super) berths: Vec<Berth>,
+    /// Memory for pages of the database, in MiB.
+    pub(super) cache_size_mb: u64,
 }
 
 /// A place for one mount.
@@ -35,13 +38,18 @@ pub(super) struct Plan {
 pub(super) struct Berth {
     /// Where.
     pub(super) mountpoint: PathBuf,
-    /// Whose sight.
-    pub(super) principal: Principal,
+    /// As whom.
+    pub(super) view: Settings,
     /// How.
     pub(super) flags: MountFlags,
 }
 
 impl Plan {
+    /// The rules, which are the same for all mounts of a store.
+    pub(super) fn settings(&self) -> Settings {
+        self.berths.first().map_or_else(|| Settings::of(Principal::default()), |berth| berth.view.clone())
+    }
+
     /// What is attempted, in words.
     pub(super) fn attempted(&self) -> String {
         let places: Vec<_> = self.berths.iter().map(|berth| berth.mountpoint.display().to_string()).collect();
@@ -81,7 +89,7 @@ pub(super) fn plan(request: &MountRequest) -> Result<Plan> {
         }
         berths.push(berth);
     }
-    Ok(Plan { data_dir, source, berths })
+    Ok(Plan { data_dir, source, berths, cache_size_mb: request.cache_size_mb })
 }
 
 /// Whether one of two paths contains the other.
@@ -114,7 +122,7 @@ pub(super) fn berth(data_dir: &Path, spec: &MountSpec) -> Result<Berth> {
             "as root: modprobe fuse (in a container, pass the device in: --device /dev/fuse)",
         ));
     }
-    Ok(Berth { mountpoint, principal: spec.principal.clone(), flags: spec.flags.clone() })
+    Ok(Berth { mountpoint, view: spec.view.clone(), flags: spec.flags.clone() })
 }
 
 /// The refusal of a data directory without a store.
@@ -221,10 +229,10 @@ mod tests {
     fn request(data_dir: &Path, mountpoints: &[&Path]) -> MountRequest {
         let spec = |mountpoint: &&Path| MountSpec {
             mountpoint: mountpoint.into(),
-            principal: Principal::default(),
+            view: Settings::of(Principal::default()),
             flags: MountFlags::default(),
         };
-        MountRequest { data_dir: data_dir.into(), mounts: mountpoints.iter().map(spec).collect() }
+        MountRequest { data_dir: data_dir.into(), mounts: mountpoints.iter().map(spec).collect(), cache_size_mb: 64 }
     }
 
     #[test]

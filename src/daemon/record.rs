@@ -118,6 +118,8 @@ struct Line {
     passthrough: bool,
     #[serde(default)]
     store_locks: bool,
+    #[serde(default)]
+    transport: String,
 }
 
 impl From<&MountState> for Line {
@@ -130,6 +132,7 @@ impl From<&MountState> for Line {
             read_only: mount.read_only,
             passthrough: mount.passthrough,
             store_locks: mount.locks == LockScope::Store,
+            transport: mount.transport.clone(),
         }
     }
 }
@@ -142,6 +145,7 @@ impl Line {
             read_only: self.read_only,
             passthrough: self.passthrough,
             locks: if self.store_locks { LockScope::Store } else { LockScope::Local },
+            transport: self.transport,
         })
     }
 }
@@ -189,6 +193,7 @@ mod tests {
                 read_only: true,
                 passthrough: false,
                 locks: LockScope::Store,
+                transport: "io_uring".into(),
             },
             MountState {
                 mountpoint: "/c".into(),
@@ -196,6 +201,7 @@ mod tests {
                 read_only: false,
                 passthrough: true,
                 locks: LockScope::Local,
+                transport: String::new(),
             },
         ];
         let mut record = Record { daemon: Identity { pid: 7, started: 99 }, mounts, failure: None };

@@ -8,17 +8,25 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::fleet::{Event, Fleet};
-use super::mount_table::explain_in_use;
+use super::mount_table::{explain_in_use, mount_of};
 use super::preflight::{self, Plan};
 use super::process::Identity;
 use super::signals::StopSignals;
+use super::steward::Daemon;
 use crate::advice;
+use crate::client::{self, Owner};
 use crate::error::{ErrorKind, Result};
 use crate::model::Timestamp;
 use crate::vfs::{StoreOptions, Vfs};
 
 /// How long those who still use a mount that was told to stop may go on.
 const USERS_GRACE: Duration = Duration::from_secs(10);
+
+/// How long a program may take to give the store up, or to close it.
+const HAND_OVER_MAX: Duration = Duration::from_secs(5);
+
+/// The pause between two attempts to open a store that is being given up.
+const HAND_OVER_PAUSE: Duration = Duration::from_millis(5);
 
 /// Serves until the last mount has ended and everything is durable; `ready` is called once all mounts answer, and an error
 /// of it ends them.
@@ -29,10 +37,14 @@ pub(super) fn serve(plan: &Plan, ready: impl FnOnce() -> Result<()>) -> Result<(
     // Before anything is there that a signal could leave half done.
     let signals = StopSignals::register()?;
     let vfs = open(plan)?;
+    vfs.set_cache_mib(plan.cache_size_mb)?;
     let (tell, told) = mpsc::channel();
     let fleet = Fleet::new(Arc::clone(&vfs), plan, Identity::of_this_process()?, tell);
+    let steward = Arc::new(Daemon::of(&fleet));
+    let socket = Owner::adopt(Arc::clone(&vfs), &plan.data_dir, plan.settings().policy, steward);
     let served = mount_and_wait(plan, &fleet, &told, signals, ready);
-    let closed = vfs.close();
+    // Before the store is closed: whoever is connected is answered or told, and finds the next owner.
+    let closed = vfs.settle().and(socket.end()).and(vfs.close());
     if let (Err(_), Err(e)) = (&closed, &served) {
         // Only one can be returned, and what is not durable matters more.
         log::error!("{}", advice::sentence(e));
@@ -54,10 +66,24 @@ fn allow_open_files() {
     }
 }
 
+/// Opens the store. A program that has it through the library is asked to give it up, and becomes a client of this daemon.
 fn open(plan: &Plan) -> Result<Arc<Vfs>> {
     let read_only = plan.berths.iter().all(|berth| berth.flags.read_only);
     let options = StoreOptions { data_dir: plan.data_dir.clone(), read_only, clock: Timestamp::now };
-    Vfs::open_store(options).map_err(|e| match e.kind() {
+    let asked = Instant::now();
+    let opened = loop {
+        match Vfs::open_store(options.clone()) {
+            // Whoever has it may be closing it, or another program may have been faster.
+            Err(e) if e.kind() == ErrorKind::InUse && asked.elapsed() < HAND_OVER_MAX => {
+                if !client::hand_over(&plan.data_dir)? && mount_of(&plan.data_dir)?.is_some() {
+                    break Err(e);
+                }
+                std::thread::sleep(HAND_OVER_PAUSE);
+            }
+            opened => break opened,
+        }
+    };
+    opened.map_err(|e| match e.kind() {
         ErrorKind::NotFound => preflight::no_store(&plan.data_dir, plan.attempted()),
         ErrorKind::InUse => explain_in_use(&e, &plan.data_dir),
         _ => e,
@@ -79,6 +105,7 @@ fn mount_and_wait(
             fleet.announce();
             ready()
         })
+        .map(|()| fleet.log())
         .and_then(|()| signals.forward(move || stopper.tell(Event::Stop)));
     if let Err(e) = started {
         fleet.detach_all();

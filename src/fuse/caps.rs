@@ -21,7 +21,7 @@ pub(super) const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 const BACKGROUND_MAX: u16 = 128;
 
 /// What is asked for where the kernel offers it; asynchronous reads, big writes and many pages are fuser's own default.
-const WANTED: [InitFlags; 7] = [
+const WANTED: [InitFlags; 8] = [
     // Truncating while opening is one request, not two.
     InitFlags::FUSE_ATOMIC_O_TRUNC,
     // A listing brings the attributes of its entries along.
@@ -31,14 +31,17 @@ const WANTED: [InitFlags; 7] = [
     InitFlags::FUSE_CACHE_SYMLINKS,
     InitFlags::FUSE_ASYNC_DIO,
     InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+    // Who reads a file that another is writing past the page cache gets no cache either, and may map it all the same.
+    InitFlags::FUSE_DIRECT_IO_ALLOW_MMAP,
     // Without it the kernel asks for `security.capability` before each single write, passed through or not, which costs
     // as much as the write. What follows from it is in `Handlers::setattr` and `open`.
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
 ];
 
 /// Answers the kernel's offer. `stack_depth`: how deep the store's own filesystem is stacked where passthrough is wanted.
-/// `locks`: they are kept in the store.
-pub(super) fn negotiate(config: &mut KernelConfig, stack_depth: Option<u32>, locks: bool) {
+/// `locks`: they are kept in the store. `ring`: requests are wanted over io_uring; says whether they will come there. After
+/// that answer the kernel holds all requests back until the queues are there.
+pub(super) fn negotiate(config: &mut KernelConfig, stack_depth: Option<u32>, locks: bool, ring: bool) -> bool {
     for wanted in WANTED {
         if config.add_capabilities(wanted).is_err() {
             debug!("this kernel does not know {wanted:?}");
@@ -58,4 +61,5 @@ pub(super) fn negotiate(config: &mut KernelConfig, stack_depth: Option<u32>, loc
     config.set_max_background(BACKGROUND_MAX).ok();
     // fuser starts from what the kernel offers and refuses more.
     config.set_max_readahead(TRANSFER_BYTES_MAX).ok();
+    ring && config.add_capabilities(InitFlags::FUSE_OVER_IO_URING).is_ok()
 }

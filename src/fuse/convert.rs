@@ -27,6 +27,7 @@ pub(super) fn open_mode(flags: i32, passthrough: bool) -> OpenMode {
         append: flags & libc::O_APPEND != 0,
         truncate: flags & libc::O_TRUNC != 0,
         passthrough,
+        direct: false,
     }
 }
 

@@ -64,9 +64,14 @@ impl From<ErrorKind> for Errno {
             ErrorKind::TooManyLinks => libc::EMLINK,
             ErrorKind::BadHandle => libc::EBADF,
             ErrorKind::NoSuchAddress => libc::ENXIO,
+            ErrorKind::Cycle => libc::ELOOP,
             ErrorKind::InUse => libc::EBUSY,
             // A program that reads and writes files can do nothing about these: the log tells whoever can.
-            ErrorKind::Damaged | ErrorKind::Configuration | ErrorKind::Incompatible | ErrorKind::Io => libc::EIO,
+            ErrorKind::Damaged
+            | ErrorKind::Configuration
+            | ErrorKind::Incompatible
+            | ErrorKind::OutcomeUnknown
+            | ErrorKind::Io => libc::EIO,
         })
     }
 }
@@ -140,6 +145,7 @@ mod tests {
             (ErrorKind::CrossScope, libc::EXDEV),
             (ErrorKind::NoAttribute, libc::ENODATA),
             (ErrorKind::NoSuchAddress, libc::ENXIO),
+            (ErrorKind::Cycle, libc::ELOOP),
             (ErrorKind::Damaged, libc::EIO),
         ] {
             assert_eq!(Errno::from(kind).get(), number, "{kind:?}");

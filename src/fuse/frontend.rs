@@ -1,6 +1,6 @@
 //! The front-end over /dev/fuse, by the fuser crate: decodes a request, calls its handler, encodes the answer.
 //!
-//! Guarantees one answer to each request. Holds no rule: a second front-end would differ in this file only.
+//! Guarantees one answer to each request. Holds no rule, and no more does the other front-end, `ring`.
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -39,12 +40,19 @@ pub(super) struct Frontend {
     handlers: Arc<Handlers>,
     stack_depth: Option<u32>,
     locks: bool,
+    ring: Option<Arc<AtomicBool>>,
 }
 
 impl Frontend {
-    /// `stack_depth`, `locks`: for the handshake, see [`caps::negotiate`].
-    pub(super) fn new(handlers: Arc<Handlers>, stack_depth: Option<u32>, locks: bool) -> Self {
-        Self { handlers, stack_depth, locks }
+    /// `stack_depth`, `locks`: for the handshake, see [`caps::negotiate`]. `ring`: requests are wanted over io_uring; set
+    /// when they will come there.
+    pub(super) fn new(
+        handlers: Arc<Handlers>,
+        stack_depth: Option<u32>,
+        locks: bool,
+        ring: Option<Arc<AtomicBool>>,
+    ) -> Self {
+        Self { handlers, stack_depth, locks, ring }
     }
 }
 
@@ -100,13 +108,17 @@ fn open_flags(access: Access) -> FopenFlags {
     match access {
         Access::Cached { keep: true } => FopenFlags::FOPEN_KEEP_CACHE,
         Access::Cached { keep: false } | Access::Passthrough { .. } => FopenFlags::empty(),
-        Access::Direct => FopenFlags::FOPEN_DIRECT_IO,
+        Access::Direct { keep: true } => FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_KEEP_CACHE,
+        Access::Direct { keep: false } => FopenFlags::FOPEN_DIRECT_IO,
     }
 }
 
 impl Filesystem for Frontend {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        caps::negotiate(config, self.stack_depth, self.locks);
+        let agreed = caps::negotiate(config, self.stack_depth, self.locks, self.ring.is_some());
+        if let Some(ring) = &self.ring {
+            ring.store(agreed, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -243,7 +255,7 @@ impl Filesystem for Frontend {
             self.handlers.create(&caller(request), node(parent), name.as_bytes(), mode, flags)
         });
         match outcome {
-            Ok((attr, handle, access @ (Access::Cached { .. } | Access::Direct))) => {
+            Ok((attr, handle, access @ (Access::Cached { .. } | Access::Direct { .. }))) => {
                 let lifetime = self.handlers.lifetime_of(attr.id);
                 reply.created(&lifetime, &file_attr(&attr), GENERATION, FileHandle(handle.0), open_flags(access));
             }
@@ -262,7 +274,7 @@ impl Filesystem for Frontend {
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match answer("open", node(ino), || self.handlers.open(&caller(request), node(ino), flags.0)) {
-            Ok((handle, access @ (Access::Cached { .. } | Access::Direct))) => {
+            Ok((handle, access @ (Access::Cached { .. } | Access::Direct { .. }))) => {
                 reply.opened(FileHandle(handle.0), open_flags(access));
             }
             Ok((handle, Access::Passthrough { backing })) => {

@@ -32,8 +32,11 @@ pub(super) enum Access {
         /// `FOPEN_KEEP_CACHE`.
         keep: bool,
     },
-    /// By requests alone: nothing is cached and the size is not believed (`FOPEN_DIRECT_IO`).
-    Direct,
+    /// By requests alone, past the page cache (`FOPEN_DIRECT_IO`); `keep` as above, for the other handles.
+    Direct {
+        /// `FOPEN_KEEP_CACHE`.
+        keep: bool,
+    },
     /// On the file behind a backing id, without requests.
     Passthrough {
         /// The id.
@@ -229,7 +232,7 @@ impl Handlers {
         mode: u32,
         flags: i32,
     ) -> Outcome<(Attr, HandleId, Access)> {
-        let open = convert::open_mode(flags, self.passthrough());
+        let open = OpenMode { direct: caller.uid == 0, ..convert::open_mode(flags, self.passthrough()) };
         self.known.tell_name(parent, name);
         let heard = self.known.heard();
         let (attr, opened) = match self.view.create(caller, parent, Name::new(name)?, mode & perm::ALL, open) {
@@ -244,7 +247,8 @@ impl Handlers {
     }
 
     pub(super) fn open(&self, caller: &Caller, node: NodeId, flags: i32) -> Outcome<(HandleId, Access)> {
-        let open = convert::open_mode(flags, self.passthrough());
+        let asked = convert::open_mode(flags, self.passthrough());
+        let open = OpenMode { direct: self.may_go_past_the_cache(caller, node, asked), ..asked };
         if open.truncate && caller.uid != 0 {
             // As for a change of size.
             if let Some(mode) = self.without_set_id(caller, node)? {
@@ -259,16 +263,24 @@ impl Handlers {
         self.serve(caller, node, open, opened)
     }
 
+    /// Whether nothing is missed when the kernel does not cache what this handle writes. Before a cached write it drops
+    /// set-ID bits, unless it is root who writes, and `security.capability`; before a direct one neither. That it need not
+    /// ask for that attribute of each new file saves a request.
+    fn may_go_past_the_cache(&self, caller: &Caller, node: NodeId, open: OpenMode) -> bool {
+        !open.write || (caller.uid == 0 && !open.read && self.view.getxattr(node, b"security.capability").is_err())
+    }
+
     /// Turns what the filesystem decided into what the kernel is told. Where the kernel does not take the file it is
     /// opened once more, to be served by requests.
     fn serve(&self, caller: &Caller, node: NodeId, open: OpenMode, opened: Opened) -> Outcome<(HandleId, Access)> {
         let handle = opened.handle;
         let file = match opened.serving {
-            Serving::Vfs { keep_cache } => {
+            Serving::Vfs { keep_cache, direct } => {
+                // Also past the page cache: who maps the file fills pages.
                 self.known.tell_pages(node);
-                return Ok((handle, Access::Cached { keep: keep_cache && self.caches(node) }));
+                let keep = keep_cache && self.caches(node);
+                return Ok((handle, if direct { Access::Direct { keep } } else { Access::Cached { keep } }));
             }
-            Serving::Computed => return Ok((handle, Access::Direct)),
             Serving::Kernel(file) => file,
         };
         match self.backing.acquire(node, handle, &file) {
@@ -280,8 +292,12 @@ impl Handlers {
         // It has been truncated by now, once is enough.
         let again = self.view.open(caller, node, OpenMode { truncate: false, passthrough: false, ..open })?;
         match again.serving {
-            Serving::Vfs { .. } => Ok((again.handle, Access::Cached { keep: false })),
-            Serving::Kernel(_) | Serving::Computed => {
+            Serving::Vfs { direct, .. } => {
+                self.known.tell_pages(node);
+                let (keep, handle) = (false, again.handle);
+                Ok((handle, if direct { Access::Direct { keep } } else { Access::Cached { keep } }))
+            }
+            Serving::Kernel(_) => {
                 self.view.release(again.handle)?;
                 let refused = "open a body that others have open in the kernel and that the kernel does not take again";
                 Err(Error::new(ErrorKind::Io, refused).into())

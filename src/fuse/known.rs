@@ -208,6 +208,10 @@ impl Known {
                         }
                     }
                 }
+                Change::Everything => {
+                    concerned = true;
+                    self.doubt_everything(messages);
+                }
                 Change::Name { parent, name } => {
                     if let Some(belief) = self.part(*parent).get_mut(parent) {
                         concerned = true;
@@ -229,6 +233,23 @@ impl Known {
             }
         }
         concerned
+    }
+
+    /// Takes back all that the kernel believes.
+    fn doubt_everything(&self, messages: &mut Vec<Message>) {
+        for part in &self.parts {
+            for (node, belief) in part.lock().iter_mut() {
+                if std::mem::take(&mut belief.attributes) {
+                    messages.push(Message::Attributes(*node));
+                }
+                if belief.pages {
+                    messages.push(Message::Pages(*node, 0, 0));
+                }
+                belief.changed_elsewhere = true;
+                belief.names = None;
+            }
+        }
+        messages.push(Message::AllNames);
     }
 }
 
@@ -311,6 +332,15 @@ mod tests {
         assert_eq!(messages(&known, &[Change::all_bytes(FILE)]), []);
         known.forget(NodeId::ROOT, 1);
         assert!(known.holds(NodeId::ROOT));
+    }
+
+    #[test]
+    fn everything_is_taken_back_at_once() {
+        let known = Known::new();
+        known.hand_out(FILE);
+        known.tell_pages(FILE);
+        let told = messages(&known, &[Change::Everything]);
+        assert_eq!(told, [Message::Attributes(FILE), Message::Pages(FILE, 0, 0), Message::AllNames]);
     }
 
     #[test]

@@ -12,7 +12,8 @@
 //! | `device` | mounting and unmounting, by system call or through fusermount3 |
 //! | `mountinfo` | what is mounted where |
 //! | `caps` | what is agreed in the handshake, and why the rest is not |
-//! | `frontend` | the requests as fuser delivers them; a transport of our own would stand beside it |
+//! | `frontend` | the requests as fuser delivers them, over /dev/fuse |
+//! | `ring` | the requests over io_uring, where the kernel offers it |
 //! | `handlers` | one plain function for each request, shared by all front-ends |
 //! | `convert` | flags and modes of the kernel in the words of the filesystem |
 //! | `fuser_types` | types of fuser from and to ours |
@@ -36,9 +37,10 @@ mod locking;
 mod mountinfo;
 mod notice;
 mod options;
+mod ring;
 mod session;
 mod teller;
 
 pub use mountinfo::{MountEntry, mounts, mounts_at};
 pub use options::{FILESYSTEM_TYPE, MountOptions};
-pub use session::{Mount, Unmounter, unmount_at};
+pub use session::{Mount, TransportInUse, Unmounter, unmount_at};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::mount::MountFlags;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Transport;
 
 /// The type of every mount of nexus, as mount(8), findmnt(8) and df(1) show it.
 pub const FILESYSTEM_TYPE: &str = "fuse.nexus";
@@ -44,11 +45,13 @@ pub struct MountOptions {
     pub cache_seconds: f64,
     /// Bodies may be handed to the kernel where it and the privilege allow it.
     pub passthrough: bool,
-    /// How many threads serve requests, one at least.
+    /// How many threads serve requests over /dev/fuse, one at least; over io_uring each core has its own.
     pub threads: usize,
     /// Locks are kept in the store and hold across its mounts, at the price of a request for each close; otherwise the kernel
     /// keeps them, for this mount alone.
     pub store_locks: bool,
+    /// How requests come.
+    pub transport: Transport,
 }
 
 impl Default for MountOptions {
@@ -70,6 +73,7 @@ impl Default for MountOptions {
             passthrough: true,
             threads: 2,
             store_locks: false,
+            transport: Transport::Auto,
         }
     }
 }

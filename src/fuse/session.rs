@@ -4,13 +4,16 @@
 //! this mount and never another that stands in its place. Does not decide when to unmount, and does not close the
 //! filesystem: whoever opened it does.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use fuser::{BackgroundSession, Config, Session, SessionACL};
-use log::{info, warn};
+use log::warn;
 
 use super::backing::stack_depth;
 use super::device;
@@ -18,8 +21,11 @@ use super::frontend::Frontend;
 use super::handlers::Handlers;
 use super::mountinfo::{MountEntry, mounts_at};
 use super::options::MountOptions;
+use super::ring::{self, Obstacle, Prepared, Ring};
 use super::teller::Teller;
+use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Transport;
 use crate::vfs::Listener;
 use crate::view::View;
 
@@ -28,6 +34,9 @@ use crate::view::View;
 pub struct Mount {
     /// `None` only while [`Self::wait`] holds it.
     session: Option<BackgroundSession>,
+    /// `None` where all requests come over /dev/fuse, or while [`Self::wait`] holds it.
+    ring: Option<Ring>,
+    transport: TransportInUse,
     handlers: Arc<Handlers>,
     unmounter: Unmounter,
     /// Dropped, and thereby silent, when the mount is.
@@ -56,6 +65,28 @@ impl Drop for Ear {
     }
 }
 
+/// How the requests of a mount come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransportInUse {
+    /// Over io_uring.
+    IoUring,
+    /// Over /dev/fuse.
+    DevFuse {
+        /// Why not over io_uring, and what would mend it; `None` where nobody asked for that.
+        obstacle: Option<String>,
+    },
+}
+
+impl fmt::Display for TransportInUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IoUring => f.write_str("io_uring"),
+            Self::DevFuse { obstacle: None } => f.write_str("/dev/fuse"),
+            Self::DevFuse { obstacle: Some(why) } => write!(f, "/dev/fuse, not io_uring: {why}"),
+        }
+    }
+}
+
 /// Ends a mount from anywhere: another thread, or after a signal.
 #[derive(Clone, Debug)]
 pub struct Unmounter {
@@ -63,29 +94,104 @@ pub struct Unmounter {
     place: Arc<MountEntry>,
 }
 
+/// Why a mount did not come about.
+enum Failure {
+    /// It cannot.
+    Mount(Error),
+    /// Not over io_uring.
+    Ring(Obstacle),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Mount(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Mount(Error::io("agree with the kernel on how to talk", error))
+    }
+}
+
+/// The refusal of a mount that has to be over io_uring and cannot.
+fn without_ring(mountpoint: &Path, obstacle: Obstacle) -> Error {
+    let attempted = format!("mount on {} with requests over io_uring", mountpoint.display());
+    advice::refusal(ErrorKind::Unsupported, attempted, obstacle.why, obstacle.hint)
+}
+
 impl Mount {
     /// Mounts and serves `view`, on threads of its own. A dead mount of nexus at the place is cleared first.
     ///
     /// # Errors
     /// `NotFound` or `NotADirectory` for the mountpoint; `InUse` when nexus is mounted there already; `Configuration`
-    /// for an option that cannot be; `Denied`, `NotPermitted` or `Unsupported` when this user or system cannot mount,
-    /// with what mends it.
+    /// for an option that cannot be; `Denied`, `NotPermitted` or `Unsupported` when this user or system cannot mount, or
+    /// not over the transport that was asked for, with what mends it.
     pub fn new(view: Arc<View>, options: &MountOptions) -> Result<Self> {
-        let lifetime = options.lifetime()?;
         let mountpoint = prepare(&options.mountpoint)?;
-        let device = device::mount(&mountpoint, options)?;
-        let place = match new_mount_at(&mountpoint) {
-            Ok(place) => place,
+        match options.transport {
+            Transport::DevFuse => Self::over_device(view, options, &mountpoint, None),
+            Transport::Auto if options.store_locks => {
+                Self::over_device(view, options, &mountpoint, Some(&ring::not_with_locks()))
+            }
+            Transport::IoUring if options.store_locks => Err(without_ring(&mountpoint, ring::not_with_locks())),
+            Transport::Auto | Transport::IoUring => match Self::over_ring(&view, options, &mountpoint) {
+                Ok(mount) => Ok(mount),
+                Err(Failure::Ring(obstacle)) if options.transport == Transport::Auto => {
+                    Self::over_device(view, options, &mountpoint, Some(&obstacle))
+                }
+                Err(Failure::Ring(obstacle)) => Err(without_ring(&mountpoint, obstacle)),
+                Err(Failure::Mount(error)) => Err(error),
+            },
+        }
+    }
+
+    fn over_ring(view: &Arc<View>, options: &MountOptions, mountpoint: &Path) -> std::result::Result<Self, Failure> {
+        // Opening the device loads the module, without which the kernel does not tell what it can.
+        device::can_open();
+        let ring = ring::prepare().map_err(Failure::Ring)?;
+        Self::attempt(Arc::clone(view), options, mountpoint, Some(ring))
+    }
+
+    fn over_device(
+        view: Arc<View>,
+        options: &MountOptions,
+        mountpoint: &Path,
+        obstacle: Option<&Obstacle>,
+    ) -> Result<Self> {
+        match Self::attempt(view, options, mountpoint, None) {
+            Ok(mut mount) => {
+                mount.transport = TransportInUse::DevFuse { obstacle: obstacle.map(ToString::to_string) };
+                Ok(mount)
+            }
+            Err(Failure::Mount(error)) => Err(error),
+            Err(Failure::Ring(obstacle)) => Err(Error::new(ErrorKind::Io, obstacle.to_string())),
+        }
+    }
+
+    /// Mounts over what `ring` says. Nothing is left behind by a failure.
+    fn attempt(
+        view: Arc<View>,
+        options: &MountOptions,
+        mountpoint: &Path,
+        ring: Option<Prepared>,
+    ) -> std::result::Result<Self, Failure> {
+        let lifetime = options.lifetime()?;
+        let device = device::mount(mountpoint, options)?;
+        let place = match new_mount_at(mountpoint) {
+            Ok(place) => Arc::new(place),
             Err(error) => {
-                device::unmount(&mountpoint, true).ok();
-                return Err(error);
+                device::unmount(mountpoint, true).ok();
+                return Err(error.into());
             }
         };
-        let mount = Self::serve(view, options, device, lifetime, Unmounter { place: Arc::new(place) })?;
+        let unmounter = Unmounter { place };
+        let mount = Self::serve(view, options, device, lifetime, unmounter.clone(), ring).inspect_err(|_| {
+            unmounter.unmount(true).ok();
+        })?;
         // The first question, so that whoever gets a mount knows that it answers. Failing, it is dropped and unmounted.
-        fs::metadata(&mountpoint)
+        fs::metadata(mountpoint)
             .map_err(|error| Error::io(format!("ask the new mount on {}", mountpoint.display()), error))?;
-        info!("mounted on {}, passthrough {}", mountpoint.display(), if mount.passthrough() { "on" } else { "off" });
         Ok(mount)
     }
 
@@ -93,35 +199,50 @@ impl Mount {
         view: Arc<View>,
         options: &MountOptions,
         device: device::Device,
-        lifetime: std::time::Duration,
+        lifetime: Duration,
         unmounter: Unmounter,
-    ) -> Result<Self> {
-        let result = (|| {
-            // Handing files over takes the privilege that mounting took, so without that it need not be tried.
-            let passthrough = options.passthrough && device.privileged;
-            let second = if passthrough { Some(device.descriptor.try_clone()?) } else { None };
-            let depth = passthrough.then(|| stack_depth(&options.store_dir));
-            let third = device.descriptor.try_clone()?;
-            let handlers = Arc::new(Handlers::new(Arc::clone(&view), second, lifetime, options.store_locks));
-            // Before the first request: what it is told to believe, it has to hear about.
-            let ear = Ear::new(view, Teller::new(third.into(), Arc::clone(handlers.known())));
-            let frontend = Frontend::new(Arc::clone(&handlers), depth, options.store_locks);
-            let mut config = Config::default();
-            config.n_threads = Some(options.threads.max(1));
-            // A thread that may not open the device for itself shares one descriptor with the others.
-            config.clone_fd = device::can_open();
-            // Who may use the mount is the kernel's decision, by its options `allow_other` and `user_id`.
-            let session = Session::from_fd(frontend, device.descriptor, SessionACL::All, config)?;
-            handlers.probe_passthrough(&options.store_dir);
-            Ok::<_, io::Error>((session.spawn()?, handlers, ear))
-        })();
-        match result {
-            Ok((session, handlers, ear)) => Ok(Self { session: Some(session), handlers, unmounter, _ear: ear }),
-            Err(error) => {
-                unmounter.unmount(true).ok();
-                Err(Error::io("agree with the kernel on how to talk", error))
+        ring: Option<Prepared>,
+    ) -> std::result::Result<Self, Failure> {
+        // Handing files over takes the privilege that mounting took, so without that it need not be tried.
+        let passthrough = options.passthrough && device.privileged;
+        let second = if passthrough { Some(device.descriptor.try_clone()?) } else { None };
+        let depth = passthrough.then(|| stack_depth(&options.store_dir));
+        let third = device.descriptor.try_clone()?;
+        let handlers = Arc::new(Handlers::new(Arc::clone(&view), second, lifetime, options.store_locks));
+        // Before the first request: what it is told to believe, it has to hear about.
+        let ear = Ear::new(view, Teller::new(third.into(), Arc::clone(handlers.known())));
+        let agreed = ring.as_ref().map(|_| Arc::new(AtomicBool::new(false)));
+        let frontend = Frontend::new(Arc::clone(&handlers), depth, options.store_locks, agreed.clone());
+        let mut config = Config::default();
+        // Beside a ring only what needs no answer comes here.
+        config.n_threads = Some(if ring.is_some() { 1 } else { options.threads.max(1) });
+        // A thread that may not open the device for itself shares one descriptor with the others.
+        config.clone_fd = device::can_open();
+        let ring = ring.map(|ring| Ok::<_, io::Error>((ring, device.descriptor.try_clone()?))).transpose()?;
+        // Who may use the mount is the kernel's decision, by its options `allow_other` and `user_id`.
+        let session = Session::from_fd(frontend, device.descriptor, SessionACL::All, config)?;
+        handlers.probe_passthrough(&options.store_dir);
+        let ring = match ring {
+            Some(_) if !agreed.is_some_and(|agreed| agreed.load(Ordering::Relaxed)) => {
+                return Err(Failure::Ring(ring::not_offered()));
             }
-        }
+            Some((prepared, device)) => {
+                let registered = prepared.register(device).map_err(Failure::Ring)?;
+                Some(registered.serve(&handlers, unmounter.connection())?)
+            }
+            None => None,
+        };
+        let transport = match ring {
+            Some(_) => TransportInUse::IoUring,
+            None => TransportInUse::DevFuse { obstacle: None },
+        };
+        Ok(Self { session: Some(session.spawn()?), ring, transport, handlers, unmounter, _ear: ear })
+    }
+
+    /// How requests come, and why not in the faster way.
+    #[must_use]
+    pub fn transport(&self) -> &TransportInUse {
+        &self.transport
     }
 
     /// Whether the kernel reads and writes big bodies by itself.
@@ -151,7 +272,13 @@ impl Mount {
     /// `Io` when the session broke off; the mount is gone then too.
     pub fn wait(mut self) -> Result<()> {
         let Some(session) = self.session.take() else { return Ok(()) };
-        session.join().map_err(|error| Error::io("serve the mount", error))
+        // A thread that was reading while the kernel took the connection down may hear of an abort: that is the end too.
+        let ended = match session.join() {
+            Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => Ok(()),
+            ended => ended,
+        };
+        let ended = ended.and(self.ring.take().map_or(Ok(()), Ring::join));
+        ended.map_err(|error| Error::io("serve the mount", error))
     }
 }
 
@@ -184,6 +311,12 @@ impl Unmounter {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The kernel's number of the connection, fuse.rst in its documentation: that of the device.
+    fn connection(&self) -> u64 {
+        let minor = self.place.device.rsplit(':').next().and_then(|minor| minor.parse().ok());
+        minor.expect("the kernel numbers the devices that it shows")
     }
 }
 
@@ -253,4 +386,38 @@ fn new_mount_at(mountpoint: &Path) -> Result<MountEntry> {
     mounts_at(mountpoint)?.pop().filter(MountEntry::is_nexus).ok_or_else(|| {
         Error::new(ErrorKind::Io, format!("find the new mount on {} in /proc/self/mountinfo", mountpoint.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::model::{Caller, Principal, Timestamp};
+    use crate::vfs::{StoreOptions, Vfs};
+
+    /// Needs root, as mounting does, and a kernel with the ring.
+    #[test]
+    fn a_ring_that_breaks_off_halfway_is_taken_back() {
+        fs::write("/sys/module/fuse/parameters/enable_uring", "1").expect("root, and Linux 6.14 or later");
+        let base = TempDir::new().unwrap();
+        let (data_dir, mountpoint) = (base.path().join("store"), base.path().join("mnt"));
+        fs::create_dir(&mountpoint).unwrap();
+        Vfs::init(&data_dir, Caller { uid: 0, gid: 0 }, Timestamp::now).unwrap();
+        let store = StoreOptions { data_dir: data_dir.clone(), read_only: false, clock: Timestamp::now };
+        let vfs = Vfs::open_store(store).unwrap();
+        let view = View::new(Arc::clone(&vfs), Principal::default());
+        let options = MountOptions { mountpoint: mountpoint.clone(), store_dir: data_dir, ..MountOptions::default() };
+
+        let broken = Mount::attempt(Arc::clone(&view), &options, &mountpoint, Some(ring::prepare_one_too_many()));
+        let Err(Failure::Ring(obstacle)) = broken else { panic!("the kernel takes any queue") };
+        assert!(obstacle.why.contains("does not take the queues"), "{obstacle}");
+        assert!(mounts_at(&mountpoint).unwrap().is_empty());
+
+        let mount = Mount::over_device(view, &options, &mountpoint, Some(&obstacle)).unwrap();
+        assert!(mount.transport().to_string().starts_with("/dev/fuse, not io_uring: the kernel does not take"));
+        mount.unmount(false).unwrap();
+        mount.wait().unwrap();
+        vfs.close().unwrap();
+    }
 }

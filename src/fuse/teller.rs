@@ -9,7 +9,8 @@
 //! the kernel is told, by a message that takes no lock, that every name has to be asked for again. The price is a request
 //! for each name of this mount that is used afterwards, and that filesystems mounted below it are taken away, as they are
 //! when the directory they stand on is removed. It is paid when another mount changes a name that this one has looked at.
-//! Before Linux 6.16 the name itself is told; it may then be believed a moment longer while both change one directory.
+//! Before Linux 6.16 the name itself is told; it may then be believed a moment longer while both change one directory, and
+//! those that an import of very many files changed until they are too old.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -66,8 +67,9 @@ impl Listener for Teller {
         if !self.known.hear(changes, &mut messages) {
             return None;
         }
-        if self.epochs && messages.iter().any(|message| matches!(message, Message::Name(..))) {
-            messages.retain(|message| !matches!(message, Message::Name(..)));
+        let names = |message: &Message| matches!(message, Message::Name(..) | Message::AllNames);
+        if self.epochs && messages.iter().any(names) {
+            messages.retain(|message| !names(message));
             // Takes no lock, so a thread that answers requests may do it.
             if let Err(e) = notice::all_names(&self.device) {
                 debug!("make the kernel ask again for every name: {e}");

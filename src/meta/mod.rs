@@ -9,8 +9,14 @@
 
 mod sqlite;
 
-pub use sqlite::{Checkpointer, FORMAT, ForeignBody, MetaStore, ReadTxn, Violations, WalFile, WriteTxn, invariants};
+pub use sqlite::{
+    Checkpointer, FORMAT, Figures, ForeignBody, ListedRow, MetaStore, ReadTxn, Snapshot, Violations, WalFile, WriteTxn,
+    invariants,
+};
 
+use serde::{Deserialize, Serialize};
+
+use crate::model::work::Status;
 use crate::model::{Attr, Digest, Kind, NodeId, Timestamp};
 
 /// The number of a blob in the database.
@@ -98,6 +104,8 @@ pub struct EntryRow {
     pub node: NodeId,
     /// The node's kind.
     pub kind: Kind,
+    /// Where it stands in listings of the directory: above 2, and the same as long as the name is there.
+    pub place: i64,
 }
 
 /// What changes in a node when its body does.
@@ -115,4 +123,82 @@ pub struct BodyChange {
     pub new_version: bool,
     /// Where the body is now.
     pub body: BodyRow,
+}
+
+/// An attribute: key, value, and whether the value is the text of a JSON value that is no string.
+pub type AttrRow = (Vec<u8>, Vec<u8>, bool);
+
+/// A row of `work`: a file that is a work item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkRow {
+    /// The file.
+    pub node: NodeId,
+    /// What its attribute says.
+    pub status: Status,
+    /// Dependencies that are not completed.
+    pub open: u64,
+    /// Lower first; `None` last.
+    pub priority: Option<i64>,
+    /// The file's creation.
+    pub created: Timestamp,
+    /// When it was started, if its attribute is a time.
+    pub started: Option<Timestamp>,
+    /// When its claim runs out; only of an item in progress.
+    pub lease: Option<Timestamp>,
+    /// The number of its latest claim; 0 before the first.
+    pub claim: u64,
+}
+
+impl WorkRow {
+    /// Where the item stands.
+    #[must_use]
+    pub fn state(&self) -> Status {
+        self.status.state(self.open)
+    }
+}
+
+/// What is told of a work item besides its row and its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkFacts {
+    /// Bytes in the file.
+    pub size: u64,
+    /// Last change of body or attributes.
+    pub changed: Timestamp,
+    /// The name of the body; `None` while it is being written.
+    pub digest: Option<Digest>,
+    /// `user.worker_id`.
+    pub worker_id: Option<String>,
+    /// `user.started_at`.
+    pub started_at: Option<String>,
+    /// `user.completed_at`.
+    pub completed_at: Option<String>,
+    /// `user.tags`.
+    pub tags: Option<String>,
+}
+
+/// A list of work items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkList {
+    /// Those that stand in one state, in the order of that state.
+    In(Status),
+    /// All, by priority.
+    ByPriority,
+}
+
+/// A place in a list of work items: behind the item of these values. The first of a list is behind [`WorkKey::START`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkKey {
+    /// What the list is ordered by before the priority; 0 where nothing is.
+    pub first: i64,
+    /// The priority; one above all of them for none.
+    pub rank: i64,
+    /// The creation, ns since 1970.
+    pub created: i64,
+    /// The number of the file.
+    pub node: u64,
+}
+
+impl WorkKey {
+    /// Before every item.
+    pub const START: Self = Self { first: i64::MIN, rank: i64::MIN, created: i64::MIN, node: 0 };
 }

@@ -18,7 +18,15 @@ pub const XATTR_VALUE_BYTES_MAX: usize = 65_536;
 pub const XATTR_COUNT_MAX: usize = 1_000;
 /// Largest list of attribute names in bytes; `XATTR_LIST_MAX` of linux/limits.h, above which listxattr(2) must fail.
 pub const XATTR_LIST_BYTES_MAX: usize = 65_536;
+/// Of it, what is left for the attributes that a transition of a work item writes, so that none fails for want of room.
+pub const XATTR_LIST_BYTES_RESERVED: usize = 128;
 /// Bodies up to this many bytes are rows of the database, larger ones are files.
 pub const SMALL_BODY_BYTES_MAX: usize = 16 * 1024;
 /// A draft of up to this many bytes stays in memory while it is written, a larger one is a staging file.
 pub const MEMORY_DRAFT_BYTES_MAX: usize = 256 * 1024;
+/// Lowest priority number of a work item: what an entry of a work directory can show in ten characters, sign included.
+pub const PRIORITY_MIN: i64 = -999_999_999;
+/// Highest priority number of a work item: below ten nines, which stand for none.
+pub const PRIORITY_MAX: i64 = 9_999_999_998;
+/// Most dependencies of one work item: each is a row, written in the transaction of the attribute.
+pub const WORK_DEPENDENCIES_MAX: usize = 1_000;

@@ -5,10 +5,13 @@
 mod change;
 mod digest;
 mod limits;
+pub mod metadata;
 mod node;
 mod path;
 mod principal;
 mod time;
+mod transport;
+pub mod work;
 
 pub use change::Change;
 pub use digest::{Digest, Hasher};
@@ -17,3 +20,4 @@ pub use node::{Attr, AttrChange, Caller, Kind, NodeId, SetTime, perm};
 pub use path::{Name, VPath};
 pub use principal::Principal;
 pub use time::{Timestamp, rfc3339};
+pub use transport::Transport;

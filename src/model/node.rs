@@ -132,7 +132,7 @@ pub enum SetTime {
 }
 
 /// The attributes to change; `None` leaves one as it is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AttrChange {
     /// New permission bits.
     pub mode: Option<u32>,

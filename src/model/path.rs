@@ -116,6 +116,12 @@ impl VPath {
         Self { bytes }
     }
 
+    /// A path put together from names that are stored; an empty one is the root. It may be longer than a path that is
+    /// typed: a directory can be renamed to where what is below has no path of 4,096 bytes.
+    pub(crate) fn from_stored(bytes: Vec<u8>) -> Self {
+        if bytes.is_empty() { Self::root() } else { Self { bytes } }
+    }
+
     /// The path as bytes, `/` for the root.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -13,6 +13,19 @@ impl Timestamp {
         Self::from(SystemTime::now())
     }
 
+    /// The instant that a text of RFC 3339 names, with its offset from UTC.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let instant: jiff::Timestamp = text.parse().ok()?;
+        i64::try_from(instant.as_nanosecond()).ok().map(Self)
+    }
+
+    /// `self` and a span of time later; saturates at the end of the range.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
+    }
+
     /// The age of `self` at `now`, zero when it lies in the future.
     #[must_use]
     pub fn age(self, now: Self) -> Duration {

@@ -31,6 +31,15 @@ impl LiveState {
         self.atime_due = true;
     }
 
+    /// The same after a write into the staging file, which the next look at it must not take for one of the kernel.
+    pub(super) fn touch_written(&mut self, now: Timestamp) -> Result<()> {
+        if let (Some(_), Content::Staged { file, .. }) = (self.kernel_seen, &self.content) {
+            self.kernel_seen = Some(look(file)?);
+        }
+        self.touch(now);
+        Ok(())
+    }
+
     /// The size in bytes.
     pub(super) fn size(&self) -> Result<u64> {
         Ok(self.size_and_blocks()?.0)
@@ -239,7 +248,7 @@ impl Vfs {
     }
 
     /// Turns a sealed body into a staging file: its own file when nobody else refers to it, otherwise a copy.
-    fn stage_sealed(&self, id: NodeId, state: &mut LiveState) -> Result<()> {
+    pub(super) fn stage_sealed(&self, id: NodeId, state: &mut LiveState) -> Result<()> {
         let Content::Sealed(Some(body)) = &mut state.content else {
             // An empty or small body under a handle of the kernel cannot be: the kernel serves files only.
             return Err(Error::new(ErrorKind::Io, "stage a body that is no file"));
@@ -307,7 +316,7 @@ impl Vfs {
     }
 
     /// Makes the row name `draft`, which holds the bytes of `body`, and gives the blob up. With `alone` only if nobody
-    /// else refers to it and nobody puts the same bytes just now; whether that was so.
+    /// else refers to it, nobody puts the same bytes just now, and no snapshot reads them; whether that was so.
     pub(super) fn name_draft(
         &self,
         id: NodeId,
@@ -318,7 +327,8 @@ impl Vfs {
     ) -> Result<bool> {
         let kernel_blob = state.kernel_blob;
         self.change(|txn, side| {
-            if alone && (txn.blob(body.blob)?.refs > 1 || side.arriving.contains(&body.digest)) {
+            let wanted = side.snapshots > 0 || side.arriving.contains(&body.digest);
+            if alone && (wanted || txn.blob(body.blob)?.refs > 1) {
                 return Ok(false);
             }
             let row = txn.node(id)?;
@@ -394,7 +404,7 @@ fn written(row: &NodeRow, body: BodyRow, size: u64, pending: Option<Pending>) ->
 }
 
 /// A reference more on the blob of these bytes, which is made if it is not there, and healed if its bytes are missing.
-fn put_small(txn: &WriteTxn<'_>, digest: &Digest, bytes: &[u8]) -> Result<crate::meta::BlobId> {
+pub(super) fn put_small(txn: &WriteTxn<'_>, digest: &Digest, bytes: &[u8]) -> Result<crate::meta::BlobId> {
     let size = bytes.len() as u64;
     match txn.find_blob(digest)? {
         None => txn.insert_blob(digest, size, blocks_of(size), Some(bytes)),

@@ -9,7 +9,7 @@
 //! sealing) changes nothing that anybody can see.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -76,7 +76,7 @@ pub(super) fn noting() -> bool {
 pub(super) fn note(changes: impl IntoIterator<Item = Change>) {
     NOTED.with_borrow_mut(|noted| {
         if let Some(noted) = noted {
-            noted.extend(changes);
+            changes.into_iter().for_each(|change| change.add_to(noted));
         }
     });
 }
@@ -111,6 +111,12 @@ impl Changes {
     /// Whether what one who listens has been told may be changed by another.
     pub fn is_shared(&self) -> bool {
         self.audience.load(Ordering::SeqCst) == SEVERAL || self.visited.load(Ordering::Relaxed)
+    }
+
+    /// As [`Changes::telling`], for an operation with effects beyond what was asked for: also the cache of whoever asks is
+    /// told.
+    pub fn telling_all(&self) -> Option<Telling<'_>> {
+        self.telling(Origin(NOBODY))
     }
 
     /// Begins the scope of an operation of `origin`. `None` when nobody else listens, or inside another scope.
@@ -191,15 +197,10 @@ fn audience(listeners: &[(Origin, Arc<dyn Listener>)]) -> u64 {
     }
 }
 
-/// Drops what is said twice; an operation changes few things.
+/// Drops what is said twice. Most operations change few things, an import many.
 fn forget_repeated(changes: &mut Vec<Change>) {
-    let mut kept: Vec<Change> = Vec::with_capacity(changes.len());
-    for change in changes.drain(..) {
-        if !kept.contains(&change) {
-            kept.push(change);
-        }
-    }
-    *changes = kept;
+    let mut said = HashSet::with_capacity(changes.len());
+    changes.retain(|change| said.insert(change.clone()));
 }
 
 #[cfg(test)]

@@ -56,6 +56,14 @@ impl Vfs {
         for name in DIRECTORIES.iter().filter(|name| !self.data_dir.join(name).is_dir()) {
             report.problems.push(format!("the directory {name} of the store is missing"));
         }
+        // The queue is made from the attributes by the first start after a migration.
+        {
+            let core = self.lock_core();
+            let read = core.meta.read();
+            if read.setting("work_unknown")?.is_none() {
+                report.problems.extend(crate::work::violations(read)?);
+            }
+        }
         self.check_blobs(&mut report)?;
         self.check_drafts(&mut report)?;
         self.check_orphans(&mut report)?;

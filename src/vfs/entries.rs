@@ -4,9 +4,11 @@ use super::reserved;
 use super::resolve::{directory, is_ancestor};
 use super::store::{Side, Vfs};
 use super::types::RenameMode;
+use super::work::keeper;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BodyRow, NodeRow, ReadTxn, WriteTxn};
 use crate::model::{Attr, Caller, Kind, LINKS_MAX, Name, NodeId, SYMLINK_BYTES_MAX, Timestamp, perm};
+use crate::work::Scope;
 
 /// The size that directories show, as on ext4.
 pub(super) const DIRECTORY_BYTES: u64 = 4096;
@@ -116,7 +118,7 @@ impl Vfs {
             }
             txn.delete_entry(parent, name)?;
             txn.touch_directory(parent, now, 0)?;
-            self.drop_link(txn, side, &row, now)
+            self.drop_link(txn, side, &row, (parent, name), now)
         })
     }
 
@@ -136,7 +138,7 @@ impl Vfs {
             }
             txn.delete_entry(parent, name)?;
             txn.touch_directory(parent, now, -1)?;
-            self.drop_link(txn, side, &row, now)
+            self.drop_link(txn, side, &row, (parent, name), now)
         })
     }
 
@@ -199,7 +201,7 @@ impl Vfs {
                         if is_directory {
                             txn.touch_directory(new_parent, now, -1)?;
                         }
-                        self.drop_link(txn, side, &target, now)?;
+                        self.drop_link(txn, side, &target, (new_parent, new_name), now)?;
                     } else {
                         txn.insert_entry(new_parent, new_name, moved.attr.id)?;
                     }
@@ -220,12 +222,24 @@ impl Vfs {
     }
 
     /// One name less for a node; without the last one it goes, at once or when its last handle is closed.
-    fn drop_link(&self, txn: &WriteTxn<'_>, side: &mut Side, row: &NodeRow, now: Timestamp) -> Result<()> {
+    fn drop_link(
+        &self,
+        txn: &WriteTxn<'_>,
+        side: &mut Side,
+        row: &NodeRow,
+        (parent, name): (NodeId, Name<'_>),
+        now: Timestamp,
+    ) -> Result<()> {
         let NodeRow { attr, body, .. } = row;
         if attr.kind != Kind::Directory && attr.nlink > 1 {
             return txn.add_links(attr.id, now, -1);
         }
+        if side.queue_used && attr.kind == Kind::File {
+            let last_name = (parent, name.as_bytes().to_vec());
+            keeper(txn, side, now, Scope::EVERYTHING).file_removed(attr.id, last_name)?;
+        }
         if self.live.users(attr.id) > 0 {
+            self.scopes.unnamed(attr.id, parent, name);
             return txn.add_links(attr.id, now, -i64::from(attr.nlink));
         }
         side.bury(&Attr { ctime: now, ..*attr });

@@ -50,6 +50,11 @@ impl Vfs {
     /// # Errors
     /// `BadHandle` for a handle that is not open for writing, `NoSpace`, `FileTooLarge`, what the disk reports.
     pub fn write(&self, handle: HandleId, offset: u64, data: &[u8]) -> Result<usize> {
+        self.write_where(handle, Some(offset), data)
+    }
+
+    /// Writes at an offset, or at the end as it is when the file is locked.
+    pub(super) fn write_where(&self, handle: HandleId, offset: Option<u64>, data: &[u8]) -> Result<usize> {
         let file = self.handles.file(handle)?;
         if !file.write {
             return Err(Error::new(ErrorKind::BadHandle, "write to a file open for reading"));
@@ -57,9 +62,14 @@ impl Vfs {
         if data.is_empty() {
             return Ok(0);
         }
-        let end = end_of(offset, data.len() as u64)?;
+        self.check_writable()?;
         self.space.take(data.len() as u64)?;
         let mut state = file.live.state.lock();
+        let offset = match offset {
+            Some(offset) => offset,
+            None => state.size()?,
+        };
+        let end = end_of(offset, data.len() as u64)?;
         if std::mem::take(&mut state.pages_stale) {
             self.stale_pages.lock().remove(&file.live.id);
         }
@@ -85,7 +95,7 @@ impl Vfs {
             }
             Content::Sealed(_) => return Err(Error::new(ErrorKind::Io, "write a sealed body")),
         }
-        state.touch(now);
+        state.touch_written(now)?;
         Ok(written)
     }
 
@@ -128,7 +138,7 @@ impl Vfs {
             }
             Content::Sealed(_) => return Err(Error::new(ErrorKind::Io, "set the size of a sealed body")),
         }
-        state.touch(now);
+        state.touch_written(now)?;
         Ok(())
     }
 
@@ -204,6 +214,7 @@ impl Vfs {
         if length == 0 {
             return Err(Error::new(ErrorKind::Invalid, "allocate an empty range"));
         }
+        self.check_writable()?;
         let end = end_of(offset, length)?;
         if how != Allocate::PunchHole {
             self.space.take(length)?;
@@ -234,7 +245,7 @@ impl Vfs {
             Content::Staged { file, .. } => allocate_in(file, how, offset, length)?,
             Content::Sealed(_) => return Err(Error::new(ErrorKind::Io, "allocate in a sealed body")),
         }
-        state.touch(now);
+        state.touch_written(now)?;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Files that somebody has open, or that are being sealed: what of them is not in their rows yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +52,8 @@ pub(super) struct LiveState {
     pub(super) pages_stale: bool,
     /// Handles served by the filesystem.
     pub(super) vfs_handles: u32,
+    /// Those of them that write past the kernel's page cache.
+    pub(super) direct_writers: u32,
 }
 
 /// Times of a change that is not in the row.
@@ -150,6 +152,8 @@ pub(super) struct FileHandle {
     pub(super) kernel: bool,
     /// The kernel was told to drop its pages when it got this handle.
     pub(super) dropped_pages: bool,
+    /// It goes past the kernel's page cache.
+    pub(super) direct: bool,
 }
 
 /// What a handle stands for.
@@ -188,6 +192,16 @@ impl HandleTable {
             Some(Handle::Directory(stream)) => Ok(Arc::clone(stream)),
             _ => Err(Error::new(ErrorKind::BadHandle, "find an open directory")),
         }
+    }
+
+    /// The files that somebody has open for writing.
+    pub(super) fn written(&self) -> HashSet<NodeId> {
+        let handles = self.handles.read();
+        let files = handles.values().filter_map(|handle| match handle {
+            Handle::File(file) if file.write => Some(file.live.id),
+            _ => None,
+        });
+        files.collect()
     }
 
     /// Takes a handle out.

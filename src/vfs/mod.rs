@@ -10,41 +10,62 @@
 //! left alone for a moment.
 //!
 //! # Locks
-//! In this order, each held for microseconds except the first: a file's state (`live::Live`, held during its own input
-//! and output), the core (all rows), the table of live files. Nothing takes an earlier one while it holds a later one.
+//! Before all of them the scopes (`scopes.rs`), which views hold during a change. Then in this order, each held for
+//! microseconds except the first: a file's state (`live::Live`, held during its own input and output), the core (all
+//! rows), the table of live files or the feed of the queue. Nothing takes an earlier one while it holds a later one.
 
+mod archive;
+mod arrivals;
 mod attrs;
 mod body;
+mod bulk;
 mod changes;
 mod check;
 mod damage;
 mod directories;
 mod entries;
+mod feed;
+mod figures;
+mod find;
 mod gc;
 mod io;
 mod live;
 mod lock;
 mod locks;
+mod metadata;
 mod open;
 mod recover;
 mod repair;
 mod reserved;
 mod resolve;
+mod scopes;
 mod seal;
 mod share;
+mod snapshot;
 mod space;
 mod store;
 mod sync;
 mod types;
 mod upkeep;
 mod verify;
+mod whole;
+mod work;
 mod xattrs;
 
+pub use crate::meta::{FORMAT, Figures};
+pub use arrivals::Arrivals;
+pub use bulk::{Bulk, BulkBody, BulkFile, BulkNew, Found};
 pub use changes::{Changes, Listener, Origin, Receipt, Telling};
 pub use check::CheckReport;
 pub use damage::{DamagedBody, Fault};
+pub use find::{Match, MatchKey, MatchPage};
 pub use locks::{Lock, LockAnswer, LockKind, LockMode, LockOwner, LockRefusal, LockTicket, Locks};
+pub use resolve::Climb;
+pub use scopes::{Moving, Scopes};
+pub use snapshot::{Draft, Listed, Snapshot, hash};
 pub use store::{StoreOptions, Vfs};
 pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};
 pub use upkeep::Pace;
 pub use verify::{VerifyEvent, VerifyReport};
+pub use whole::{Pieces, Received, Taken};
+pub use work::WorkChanges;

@@ -9,7 +9,7 @@ use super::store::Vfs;
 use super::types::{HandleId, OpenMode, Opened, Serving};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::Place;
-use crate::model::{Attr, Caller, Kind, Name, NodeId};
+use crate::model::{Attr, Caller, Kind, MEMORY_DRAFT_BYTES_MAX, Name, NodeId};
 
 impl Vfs {
     /// Makes a regular file and opens it, open(2) with `O_CREAT | O_EXCL`.
@@ -32,15 +32,17 @@ impl Vfs {
             let row = make_node(txn, side, caller, parent, name, &new, now)?;
             Ok((row, self.live.acquire(row.attr.id)))
         })?;
+        let direct = open.direct && !open.read;
         {
             let mut state = live.state.lock();
             state.loaded = true;
             state.changed = true;
             state.vfs_handles += 1;
+            state.direct_writers += u32::from(direct);
         }
-        let file = FileHandle { live, write: open.write, kernel: false, dropped_pages: false };
+        let file = FileHandle { live, write: open.write, kernel: false, dropped_pages: false, direct };
         let handle = self.handles.insert(Handle::File(Arc::new(file)));
-        Ok((row.attr, Opened { handle, serving: Serving::Vfs { keep_cache: true } }))
+        Ok((row.attr, Opened { handle, serving: Serving::Vfs { keep_cache: true, direct } }))
     }
 
     /// Opens a regular file, open(2).
@@ -52,14 +54,16 @@ impl Vfs {
             self.check_writable()?;
         }
         let live = self.live.acquire(id);
-        let opened = {
+        let (opened, shared) = {
             let mut state = live.state.lock();
-            self.open_live(&live, &mut state, open)
+            (self.open_live(&live, &mut state, open), state.kernel_handles > 0)
         };
         match opened {
             Ok((serving, kernel)) => {
-                let dropped_pages = matches!(serving, Serving::Vfs { keep_cache: false });
-                let file = FileHandle { live, write: open.write, kernel, dropped_pages };
+                // Where another mount's kernel writes, they will be stale again.
+                let dropped_pages = !shared && matches!(serving, Serving::Vfs { keep_cache: false, .. });
+                let direct = matches!(serving, Serving::Vfs { direct: true, .. });
+                let file = FileHandle { live, write: open.write, kernel, dropped_pages, direct };
                 Ok(Opened { handle: self.handles.insert(Handle::File(Arc::new(file))), serving })
             }
             Err(e) => {
@@ -69,8 +73,8 @@ impl Vfs {
         }
     }
 
-    /// Opens a live file under its lock: decides who serves the handle. The kernel does for a file that is only read, and
-    /// for all handles that come while it does: it refuses to mix.
+    /// Opens a live file under its lock: decides who serves the handle. The kernel does for a file that is big already and
+    /// that nobody has open, and for all handles that come while it does: it refuses to mix.
     fn open_live(&self, live: &Live, state: &mut LiveState, open: OpenMode) -> Result<(Serving, bool)> {
         self.check_is_file(live.id)?;
         self.load(live.id, state)?;
@@ -81,7 +85,8 @@ impl Vfs {
             // Another mount's kernel serves the file and this one's cannot: nothing may be cached here, because what is
             // written there is not seen.
             state.vfs_handles += 1;
-            return Ok((Serving::Computed, false));
+            state.direct_writers += u32::from(open.write);
+            return Ok((Serving::Vfs { keep_cache: false, direct: true }, false));
         }
         let Some(file) = self.kernel_file(live.id, state, open)? else {
             // Forgotten when such a handle is closed or written to: until then the kernel may not have got to dropping them,
@@ -90,11 +95,20 @@ impl Vfs {
             let stale = self.stale_pages.lock().contains(&live.id);
             state.pages_stale = stale;
             // Reads that the kernel answers from its pages are not seen here: when the next one is to be noted, as relatime
-            // wants it after each change, the pages go. For the same reason only where nobody else has the file open.
-            let unseen = open.read && state.atime_due && state.vfs_handles == 0;
-            state.vfs_handles += 1;
+            // wants it after each change, the pages go. For the same reason only where nobody else has the file open: then
+            // the open is noted, because the other handle may be closed and the kernel has not told yet.
+            let due = open.read && state.atime_due;
+            let unseen = due && state.vfs_handles == 0;
+            if due && !unseen {
+                self.note_read(state);
+            }
             let keep_cache = !stale && !unseen;
-            return Ok((Serving::Vfs { keep_cache }, false));
+            // All or none: a page that one handle fills while another writes past it would stay as it was.
+            let alone = state.vfs_handles == 0 && open.direct && open.write && !open.read;
+            let direct = alone || state.direct_writers > 0;
+            state.vfs_handles += 1;
+            state.direct_writers += u32::from(direct && open.write);
+            return Ok((Serving::Vfs { keep_cache, direct }, false));
         };
         // Counted only now, when nothing can fail any more: what is counted here a close takes back.
         if open.write {
@@ -120,12 +134,21 @@ impl Vfs {
             }
             return Ok(Some(file));
         }
-        if !open.passthrough || open.write || state.vfs_handles > 0 {
+        if !open.passthrough || state.vfs_handles > 0 {
             return Ok(None);
+        }
+        if open.write
+            && matches!(&state.content, Content::Sealed(Some(body)) if body.size > MEMORY_DRAFT_BYTES_MAX as u64)
+        {
+            // The kernel will not ask before it writes.
+            self.stage_sealed(id, state)?;
+        }
+        if open.write {
+            self.look_at_kernel_file(state)?;
         }
         match &mut state.content {
             Content::Staged { file, .. } => Ok(Some(Arc::clone(file))),
-            Content::Sealed(Some(body)) if body.place == Place::File => {
+            Content::Sealed(Some(body)) if body.place == Place::File && !open.write => {
                 let Reader::File(reader) = self.reader(body)? else { return Ok(None) };
                 let digest = body.digest;
                 let mut core = self.lock_core();
@@ -176,6 +199,11 @@ impl Vfs {
                 }
             } else {
                 state.vfs_handles -= 1;
+                state.direct_writers -= u32::from(file.direct && file.write);
+                if file.direct && file.write && state.vfs_handles > 0 {
+                    // Who has it mapped may have filled pages in between.
+                    self.stale_pages.lock().insert(file.live.id);
+                }
                 if file.dropped_pages {
                     self.stale_pages.lock().remove(&file.live.id);
                 }
@@ -245,6 +273,7 @@ impl Vfs {
     fn finish(&self, core: &mut super::store::Core, id: NodeId, state: &mut LiveState) -> Result<()> {
         let Some(row) = core.meta.read().find_node(id)? else { return Ok(()) };
         if row.attr.nlink == 0 {
+            self.scopes.gone(id);
             return self.change_in(core, |txn, side| {
                 side.bury(&row.attr);
                 txn.delete_node(id)?;

@@ -109,6 +109,7 @@ impl Vfs {
         }
         let residue = self.residue()?;
         self.number_nodes()?;
+        self.know_queue()?;
         self.recover()?;
         self.settle()?;
         self.collect()?;
@@ -127,6 +128,7 @@ impl Repair<'_> {
         self.told.extend(txn.mend_kinds()?);
         self.mend_bodies()?;
         self.told.extend(txn.mend_counts()?);
+        self.told.extend(crate::work::mend(txn)?);
         Ok(())
     }
 

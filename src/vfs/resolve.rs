@@ -9,7 +9,8 @@ use crate::model::{Attr, Kind, Name, NodeId, VPath};
 /// 4,096 bytes does not reach the bottom of those that were made with mkdirat(2). So it counts no levels but keeps one
 /// directory in mind, a later one after twice as many steps, and meets it again if there is a cycle (R. P. Brent, An
 /// improved Monte Carlo factorization algorithm, 1980).
-struct Climb {
+#[derive(Debug)]
+pub struct Climb {
     kept: NodeId,
     steps: u64,
     /// Steps until the next directory is kept.
@@ -17,7 +18,9 @@ struct Climb {
 }
 
 impl Climb {
-    fn from(start: NodeId) -> Self {
+    /// A walk that begins at `start`.
+    #[must_use]
+    pub fn from(start: NodeId) -> Self {
         Self { kept: start, steps: 0, lap: 1 }
     }
 
@@ -25,7 +28,7 @@ impl Climb {
     ///
     /// # Errors
     /// `Damaged` when the walk has come round.
-    fn step(&mut self, above: NodeId) -> Result<()> {
+    pub fn step(&mut self, above: NodeId) -> Result<()> {
         if above == self.kept {
             return Err(Error::new(ErrorKind::Damaged, format!("the directories above node {above} form a cycle")));
         }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use super::live::Live;
-use super::store::{Removal, Vfs};
+use super::store::{Removal, Side, Vfs};
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BlobRow, BodyRow, Place, StagingId};
+use crate::meta::{BlobRow, BodyRow, Place, StagingId, WriteTxn};
 use crate::model::{Digest, NodeId};
 
 /// How long a file has to be left alone before it is sealed.
@@ -224,15 +224,28 @@ impl Vfs {
     /// Gives a draft its digest as name and the node that blob as body, or one reference more on the blob that has the
     /// same bytes already.
     fn put_sealed(&self, id: NodeId, draft: StagingId, digest: &Digest, size: u64, blocks: u64) -> Result<BlobRow> {
+        self.put_file(draft, digest, size, blocks, |txn, _, blob| name_blob(txn, id, draft, blob).map(|()| *blob))
+    }
+
+    /// Runs one operation with a reference on the blob that a synced staging file becomes, or that has the same bytes
+    /// already. The staging name goes when the operation is durable; it stays when it fails.
+    pub(super) fn put_file<T>(
+        &self,
+        draft: StagingId,
+        digest: &Digest,
+        size: u64,
+        blocks: u64,
+        operation: impl FnOnce(&WriteTxn<'_>, &mut Side, &BlobRow) -> Result<T>,
+    ) -> Result<T> {
         self.recheck(digest)?;
         let mut core = self.lock_core();
         let known = core.meta.read().find_blob(digest)?;
         if let Some(blob) = known.filter(|blob| self.is_intact(blob)) {
             return self.change_in(&mut core, |txn, side| {
                 txn.add_blob_ref(blob.id)?;
-                name_blob(txn, id, draft, &blob)?;
+                let value = operation(txn, side, &blob)?;
                 side.removals.push(Removal::Staging(draft, None));
-                Ok(blob)
+                Ok(value)
             });
         }
         // Nobody removes the file while its digest is among those that arrive.
@@ -253,9 +266,9 @@ impl Vfs {
                         txn.blob(blob)?
                     }
                 };
-                name_blob(txn, id, draft, &blob)?;
+                let value = operation(txn, side, &blob)?;
                 side.removals.push(Removal::Staging(draft, Some((blob.id, *digest))));
-                Ok(blob)
+                Ok(value)
             })
         });
         core.side.arriving.remove(digest);
@@ -280,7 +293,7 @@ impl Vfs {
     }
 
     /// Whether the bytes of a blob are there: a damaged one was put aside, and is healed by the same bytes.
-    fn is_intact(&self, blob: &BlobRow) -> bool {
+    pub(super) fn is_intact(&self, blob: &BlobRow) -> bool {
         blob.place == Place::Database || self.blobs.has(&blob.digest)
     }
 }

@@ -109,7 +109,7 @@ impl Vfs {
     }
 
     /// The blob that the row of a live file names with exactly the bytes of its content, if there is one.
-    fn sealed_body(&self, id: NodeId, state: &LiveState) -> Result<Option<SealedBody>> {
+    pub(super) fn sealed_body(&self, id: NodeId, state: &LiveState) -> Result<Option<SealedBody>> {
         match &state.content {
             Content::Sealed(body) => Ok(body.clone()),
             Content::Memory { saved: true, .. } => {
@@ -195,7 +195,8 @@ mod tests {
     use crate::vfs::{OpenMode, Serving, StoreOptions};
 
     const CALLER: Caller = Caller { uid: 0, gid: 0 };
-    const READ: OpenMode = OpenMode { read: true, write: false, append: false, truncate: false, passthrough: true };
+    const READ: OpenMode =
+        OpenMode { read: true, write: false, append: false, truncate: false, passthrough: true, direct: false };
     const WRITE: OpenMode = OpenMode { write: true, ..READ };
 
     fn put(vfs: &Vfs, name: &[u8], bytes: &[u8]) -> NodeId {

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::changes::{self, Changes};
+use super::feed::Feed;
 use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::lock::StoreLock;
 use super::locks::Locks;
+use super::scopes::Scopes;
 use super::seal::SealQueue;
 use super::space::Space;
 use super::upkeep::Upkeep;
@@ -21,6 +23,7 @@ use crate::cas::{BlobStore, Staging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BodyRow, Checkpointer, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
 use crate::model::{Attr, Caller, Digest, Kind, NodeId, Timestamp};
+use crate::work::Moved;
 
 /// The longest time an operation stays uncommitted.
 const COMMIT_AGE: Duration = Duration::from_millis(25);
@@ -54,6 +57,7 @@ pub struct Vfs {
     pub(super) staging: Staging,
     pub(super) space: Space,
     pub(super) sealing: Arc<SealQueue>,
+    pub(super) feed: Feed,
     pub(super) upkeep: Arc<Upkeep>,
     /// Whether files of `cas/` may be without a row, see `gc.rs`.
     pub(super) swept: AtomicU8,
@@ -66,6 +70,9 @@ pub struct Vfs {
     locks: Locks,
     pub(super) data_dir: PathBuf,
     pub(super) read_only: bool,
+    /// The database has failed.
+    broken: Arc<AtomicBool>,
+    pub(super) scopes: Scopes,
     clock: fn() -> Timestamp,
     wal: Option<WalFile>,
     /// Operations that are durable.
@@ -91,13 +98,44 @@ pub(super) struct Side {
     next_id: u64,
     id_ceiling: u64,
     /// Digests whose file is being put; their rows follow.
-    pub(super) arriving: HashSet<Digest>,
+    pub(super) arriving: Arriving,
     /// Blobs on whose file the kernel serves a node. At most one node each.
     pub(super) kernel_served: HashMap<Digest, NodeId>,
     /// What can be removed once the present state is durable.
     pub(super) removals: Vec<Removal>,
+    /// Snapshots that still read bodies: no file of a blob is removed, or written again, while there are any.
+    pub(super) snapshots: u32,
     /// Nodes removed while the kernel still knows them.
     pub(super) tombs: HashMap<NodeId, Attr>,
+    /// Whether there may be work items or dependencies: without any, a file that is removed is not asked for.
+    pub(super) queue_used: bool,
+    /// What the present operation has moved in the queue.
+    pub(super) moved: Vec<Moved>,
+}
+
+/// Announcements of files that are being put. Counted, because two may bring the same bytes at once, and the one who is
+/// done first must not speak for the other.
+#[derive(Debug, Default)]
+pub(super) struct Arriving(HashMap<Digest, u32>);
+
+impl Arriving {
+    pub(super) fn insert(&mut self, digest: Digest) {
+        *self.0.entry(digest).or_default() += 1;
+    }
+
+    /// One announcement less; whether there was one.
+    pub(super) fn remove(&mut self, digest: &Digest) -> bool {
+        let Some(count) = self.0.get_mut(digest) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.0.remove(digest);
+        }
+        true
+    }
+
+    pub(super) fn contains(&self, digest: &Digest) -> bool {
+        self.0.contains_key(digest)
+    }
 }
 
 /// A file that no durable row will name.
@@ -115,6 +153,17 @@ impl Side {
         let id = NodeId(self.next_id);
         self.next_id += 1;
         id
+    }
+
+    /// Sees to it that a node number is left, inside a transaction that needs many. They are reserved up to `ceiling`, which
+    /// counts when the transaction is committed.
+    pub(super) fn reserve_id(&self, txn: &WriteTxn<'_>, ceiling: &mut u64) -> Result<()> {
+        if self.next_id >= *ceiling {
+            let next = self.next_id + ID_BATCH;
+            txn.set_setting("next_node", next.cast_signed())?;
+            *ceiling = next;
+        }
+        Ok(())
     }
 
     /// Remembers a removed node for the kernel.
@@ -161,6 +210,10 @@ impl Vfs {
     pub fn init(data_dir: &Path, owner: Caller, clock: fn() -> Timestamp) -> Result<()> {
         let shown = data_dir.display();
         std::fs::create_dir_all(data_dir).map_err(|e| Error::io(format!("make directory {shown}"), e))?;
+        // Of several that begin at once one makes the store, and the others find it complete.
+        let directory = File::open(data_dir).map_err(|e| Error::io(format!("open {shown}"), e))?;
+        rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive)
+            .map_err(|e| Error::io(format!("lock {shown}"), e.into()))?;
         let database = data_dir.join("metadata.db");
         if database.exists() {
             return Err(Error::new(ErrorKind::Exists, format!("a store in {shown}")));
@@ -201,7 +254,7 @@ impl Vfs {
         meta.checkpoint_all()?;
         drop(meta);
         std::fs::rename(&building, &database)
-            .and_then(|()| File::open(data_dir)?.sync_all())
+            .and_then(|()| directory.sync_all())
             .map_err(|e| Error::io("put the database in place", e))
     }
 
@@ -215,6 +268,7 @@ impl Vfs {
         let vfs = Arc::new(Self::open_as_it_is(options)?);
         if !read_only {
             vfs.number_nodes()?;
+            vfs.know_queue()?;
             vfs.recover()?;
             vfs.start_threads()?;
         }
@@ -239,6 +293,7 @@ impl Vfs {
         };
         let (meta, wal) =
             opened.map_err(|e| Error::new(e.kind(), format!("open the store in {}", data_dir.display())).because(e))?;
+        let broken = meta.broken();
         Ok(Self {
             core: Mutex::new(Core { meta, side: Side::default() }),
             live: LiveTable::default(),
@@ -247,6 +302,7 @@ impl Vfs {
             staging: Staging::new(&data_dir),
             space: Space::new(&data_dir),
             sealing: Arc::default(),
+            feed: Feed::default(),
             upkeep: Arc::default(),
             swept: AtomicU8::default(),
             kept: Mutex::default(),
@@ -256,6 +312,8 @@ impl Vfs {
             locks: Locks::default(),
             data_dir,
             read_only,
+            broken,
+            scopes: Scopes::default(),
             clock,
             wal,
             durable: AtomicU64::new(0),
@@ -338,12 +396,6 @@ impl Vfs {
         self.barrier().and(kept)
     }
 
-    /// Whether the store was opened for reading only.
-    #[must_use]
-    pub fn is_read_only(&self) -> bool {
-        self.read_only
-    }
-
     /// The locks that programs hold on files.
     #[must_use]
     pub fn locks(&self) -> &Locks {
@@ -385,11 +437,15 @@ impl Vfs {
         if noting {
             meta.note_changes();
         }
+        side.moved.clear();
         let outcome = meta.write(|txn| operation(txn, side));
         if noting {
             changes::note(meta.take_noted());
         }
         let value = outcome?;
+        if !side.moved.is_empty() {
+            self.feed.publish(meta.read(), &side.moved, self.now())?;
+        }
         if !was_dirty {
             self.housekeeper.work.lock().dirty = true;
             self.housekeeper.wake.notify_one();
@@ -397,8 +453,50 @@ impl Vfs {
         Ok(value)
     }
 
-    /// Refuses what would change a store that is open for reading, or closed.
+    /// Runs one operation that may be larger than memory as a transaction of its own: all of it or nothing, and nothing in
+    /// any case unless `keep`. Nobody else reads or writes meanwhile. `operation` gets the ceiling for
+    /// [`Side::reserve_id`].
+    pub(super) fn change_alone<T>(
+        &self,
+        keep: bool,
+        operation: impl FnOnce(&WriteTxn<'_>, &mut Side, &mut u64) -> Result<T>,
+    ) -> Result<T> {
+        self.check_writable()?;
+        let mut core = self.core.lock();
+        let Core { meta, side } = &mut *core;
+        let (first, removals) = (side.next_id, side.removals.len());
+        let mut ceiling = side.id_ceiling;
+        side.moved.clear();
+        let noting = changes::noting() && keep;
+        if noting {
+            meta.note_changes();
+        }
+        let outcome = meta.write_alone(keep, |txn| operation(txn, side, &mut ceiling));
+        if noting {
+            changes::note(meta.take_noted());
+        }
+        if keep && outcome.is_ok() {
+            side.id_ceiling = ceiling;
+            if !side.moved.is_empty() {
+                self.feed.publish(meta.read(), &side.moved, self.now())?;
+            }
+        } else {
+            // Nobody has seen the numbers: they are given again.
+            side.next_id = first;
+            side.removals.truncate(removals);
+        }
+        outcome
+    }
+
+    /// Refuses what would change a store that is open for reading, or that can keep nothing any more: a write to a draft in
+    /// memory would otherwise be told of that by nobody, because close(2) is not.
     pub(super) fn check_writable(&self) -> Result<()> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(Error::new(
+                ErrorKind::Io,
+                "change a store whose database has failed; unmount, look at the disk, mount again",
+            ));
+        }
         if self.read_only {
             return Err(Error::new(ErrorKind::ReadOnly, "change a store that is open for reading only"));
         }
@@ -443,7 +541,12 @@ impl Vfs {
         let (committed, removals) = {
             let mut core = self.core.lock();
             let committed = core.meta.commit()?;
-            (committed, std::mem::take(&mut core.side.removals))
+            let removals = std::mem::take(&mut core.side.removals);
+            let (kept, due) =
+                removals.into_iter().partition(|r| core.side.snapshots > 0 && matches!(r, Removal::Blob(_)));
+            core.side.removals = kept;
+            let due: Vec<_> = due;
+            (committed, due)
         };
         self.sync_log(committed)?;
         for removal in removals {
@@ -511,6 +614,7 @@ impl Vfs {
         if !tidy {
             return Ok(());
         }
+        self.expire_leases()?;
         if let Err(e) = self.save_kept() {
             log::warn!("a file that was closed is not saved yet, trying again: {e}");
         }
@@ -564,5 +668,36 @@ fn keep_house(store: &Weak<Vfs>, housekeeper: &Housekeeper) {
         if let Err(e) = vfs.keep_house(tidy, &mut checkpointer) {
             log::error!("committing in the background: {e}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Name;
+    use crate::vfs::{Allocate, OpenMode};
+
+    #[test]
+    fn a_store_that_can_keep_nothing_takes_no_more_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (data_dir, caller) = (directory.path().join("store"), Caller { uid: 0, gid: 0 });
+        Vfs::init(&data_dir, caller, Timestamp::now).unwrap();
+        let vfs = Vfs::open_store(StoreOptions { data_dir, read_only: false, clock: Timestamp::now }).unwrap();
+        let write = OpenMode { read: true, write: true, ..OpenMode::default() };
+        let name = Name::new(b"file").unwrap();
+        let (attr, opened) = vfs.create(&caller, NodeId::ROOT, name, 0o644, write).unwrap();
+        vfs.write(opened.handle, 0, b"before").unwrap();
+        vfs.lock_core().meta.give_up(&Error::new(ErrorKind::Io, "a disk that fails"));
+
+        let refused = [
+            vfs.write(opened.handle, 0, b"after").map(drop),
+            vfs.allocate(opened.handle, Allocate::Grow, 0, 100),
+            vfs.setattr(&caller, attr.id, &crate::model::AttrChange { size: Some(0), ..Default::default() }).map(drop),
+            vfs.open(&caller, attr.id, OpenMode { truncate: true, ..write }).map(drop),
+        ];
+        assert!(refused.into_iter().all(|outcome| outcome.is_err_and(|e| e.kind() == ErrorKind::Io)));
+        let mut body = [0; 10];
+        assert_eq!(vfs.read(opened.handle, 0, &mut body).unwrap(), 6);
+        assert!(vfs.release(opened.handle).is_err() && vfs.close().is_err());
     }
 }

@@ -22,6 +22,9 @@ pub struct OpenMode {
     pub truncate: bool,
     /// The caller can hand a descriptor of the body to the kernel (FUSE passthrough).
     pub passthrough: bool,
+    /// The caller can make the kernel go past its page cache on this handle, and nothing that the kernel does for a
+    /// cached write is missed then.
+    pub direct: bool,
 }
 
 /// An open file.
@@ -36,16 +39,15 @@ pub struct Opened {
 /// Who does the input and output of an open file.
 #[derive(Debug, Clone)]
 pub enum Serving {
-    /// The filesystem; `keep_cache` says that what the kernel has cached of the node is still right.
+    /// The filesystem.
     Vfs {
-        /// `FOPEN_KEEP_CACHE`.
+        /// What the kernel has cached of the node is still right, `FOPEN_KEEP_CACHE`.
         keep_cache: bool,
+        /// Reads and writes of this handle go past the kernel's cache, `FOPEN_DIRECT_IO`.
+        direct: bool,
     },
     /// The kernel, on this file. All passthrough opens of a node that overlap in time get the same file.
     Kernel(Arc<File>),
-    /// The filesystem, and nobody may cache or rely on the size (`FOPEN_DIRECT_IO`): the bytes were computed at the open,
-    /// or are written by the kernel of another mount.
-    Computed,
 }
 
 /// What rename does with a name that is taken, renameat2(2).

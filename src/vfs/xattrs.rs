@@ -2,9 +2,15 @@
 
 use super::store::Vfs;
 use super::types::XattrMode;
+use super::work::keeper;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BodyRow, NodeRow};
-use crate::model::{Kind, NodeId, XATTR_COUNT_MAX, XATTR_KEY_BYTES_MAX, XATTR_LIST_BYTES_MAX, XATTR_VALUE_BYTES_MAX};
+use crate::model::work::key;
+use crate::model::{
+    Kind, NodeId, XATTR_COUNT_MAX, XATTR_KEY_BYTES_MAX, XATTR_LIST_BYTES_MAX, XATTR_LIST_BYTES_RESERVED,
+    XATTR_VALUE_BYTES_MAX,
+};
+use crate::work::Scope;
 
 /// Keys that are computed: readable, not listed, not to be changed.
 const VIRTUAL: &[u8] = b"user.nexus.";
@@ -19,7 +25,8 @@ impl Vfs {
             return self.virtual_attr(id, name);
         }
         check_key(key)?;
-        let core = self.lock_core();
+        // What its worker has held for too long is ready.
+        let core = if key == key::STATUS { self.current_queue()? } else { self.lock_core() };
         let read = core.meta.read();
         match read.attr(id, key)? {
             Some(value) => Ok(value),
@@ -27,12 +34,26 @@ impl Vfs {
         }
     }
 
-    /// Sets an attribute.
+    /// Sets an attribute. Those of a work item are held against what they may say, and the queue follows in the same
+    /// transaction.
     ///
     /// # Errors
     /// `Exists` and `NoAttribute` as the mode wants it, `NotPermitted` for virtual keys, `ValueTooLarge`, `NoSpace` for
-    /// more attributes than a node can have.
+    /// more attributes than a node can have; of work items also `Invalid` and `Cycle`.
     pub fn setxattr(&self, id: NodeId, key: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
+        self.put_attr(id, key, value, false, mode, &Scope::EVERYTHING)
+    }
+
+    /// The same for a caller who may depend on what he sees; `json` notes that the value is the text of a JSON value.
+    pub(super) fn put_attr(
+        &self,
+        id: NodeId,
+        key: &[u8],
+        value: &[u8],
+        json: bool,
+        mode: XattrMode,
+        scope: &Scope<'_>,
+    ) -> Result<()> {
         check_key(key)?;
         refuse_virtual(key)?;
         if value.len() > XATTR_VALUE_BYTES_MAX {
@@ -40,8 +61,8 @@ impl Vfs {
         }
         self.space.take(value.len() as u64)?;
         let now = self.now();
-        self.change(|txn, _| {
-            txn.node(id)?;
+        self.change(|txn, side| {
+            let node = txn.node(id)?;
             match (mode, txn.attr(id, key)?) {
                 (XattrMode::Create, Some(_)) => return Err(Error::new(ErrorKind::Exists, "create an attribute")),
                 (XattrMode::Replace, None) => {
@@ -50,14 +71,24 @@ impl Vfs {
                 (_, None) => {
                     let keys = txn.attr_keys(id)?;
                     let list: usize = keys.iter().map(|key| key.len() + 1).sum();
-                    if keys.len() >= XATTR_COUNT_MAX || list + key.len() + 1 > XATTR_LIST_BYTES_MAX {
+                    let list_max = XATTR_LIST_BYTES_MAX - XATTR_LIST_BYTES_RESERVED;
+                    if keys.len() >= XATTR_COUNT_MAX || list + key.len() + 1 > list_max {
                         return Err(Error::new(ErrorKind::NoSpace, "give a node one more attribute"));
                     }
                 }
                 (_, Some(_)) => {}
             }
-            txn.set_attr(id, key, value)?;
-            txn.update_ctime(id, now)
+            if json {
+                txn.set_attr_json(id, key, value)?;
+            } else {
+                txn.set_attr(id, key, value)?;
+            }
+            txn.update_ctime(id, now)?;
+            if key::is_kept(key) {
+                side.queue_used = true;
+                keeper(txn, side, now, *scope).attribute_set(&node, key, value)?;
+            }
+            Ok(())
         })
     }
 
@@ -83,11 +114,16 @@ impl Vfs {
         check_key(key)?;
         refuse_virtual(key)?;
         let now = self.now();
-        self.change(|txn, _| {
+        self.change(|txn, side| {
             if !txn.delete_attr(id, key)? {
                 return Err(Error::new(ErrorKind::NoAttribute, "remove an attribute"));
             }
-            txn.update_ctime(id, now)
+            txn.update_ctime(id, now)?;
+            if side.queue_used && key::is_kept(key) {
+                let node = txn.node(id)?;
+                keeper(txn, side, now, Scope::EVERYTHING).attribute_removed(&node, key)?;
+            }
+            Ok(())
         })
     }
 
@@ -99,6 +135,8 @@ impl Vfs {
         let none = || Error::new(ErrorKind::NoAttribute, "read a virtual attribute");
         let text = match name {
             b"path_id" => id.to_string(),
+            b"why" => self.work_why(id)?.ok_or_else(none)?,
+            b"claim" => self.work_claim_number(id)?.ok_or_else(none)?.to_string(),
             b"created_at" => crate::model::rfc3339(row.attr.btime),
             b"etag" if row.attr.kind == Kind::File => self.etag(id)?.to_string(),
             b"version" if row.attr.kind == Kind::File => self.version(&row).to_string(),
@@ -139,7 +177,7 @@ fn refuse_virtual(key: &[u8]) -> Result<()> {
 
 /// Which namespaces are kept: those in which Linux lets a filesystem store what it likes. POSIX ACLs
 /// (`system.posix_acl_*`) are not supported.
-fn check_key(key: &[u8]) -> Result<()> {
+pub(super) fn check_key(key: &[u8]) -> Result<()> {
     if key.len() > XATTR_KEY_BYTES_MAX {
         return Err(Error::new(ErrorKind::Invalid, "use an attribute key of more than 255 bytes"));
     }

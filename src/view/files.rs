@@ -1,10 +1,10 @@
-//! Open files and directories. Who holds a handle was admitted when it was opened.
+//! Open files. Who holds a handle was admitted when it was opened.
 
 use super::View;
-use super::virtuals::{Trees, read_only};
+use super::virtuals::Trees;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Caller, NodeId};
-use crate::vfs::{Allocate, DirEntry, HandleId, OpenMode, Opened, Seek, Serving};
+use crate::vfs::{Allocate, HandleId, OpenMode, Opened, Seek, Serving};
 
 impl View {
     /// As [`Vfs::open`](crate::vfs::Vfs::open).
@@ -15,11 +15,19 @@ impl View {
         let _telling = self.telling();
         if id.is_virtual() {
             if mode.write || mode.truncate {
-                return Err(read_only());
+                return Err(self.change_tree(id));
             }
-            return Ok(Opened { handle: self.trees.open(id)?, serving: Serving::Computed });
+            self.look_at_tree(id)?;
+            return Ok(Opened {
+                handle: self.trees.open(id)?,
+                serving: Serving::Vfs { keep_cache: false, direct: true },
+            });
         }
-        self.vfs.open(caller, id, mode)
+        if mode.write || mode.truncate {
+            return self.gate.change(id)?.open(caller, id, mode);
+        }
+        let vfs = self.vfs();
+        self.gate.look_and_keep(id, |vfs| vfs.open(caller, id, mode), |opened| drop(vfs.release(opened.handle)))
     }
 
     /// As [`Vfs::read`](crate::vfs::Vfs::read).
@@ -31,7 +39,7 @@ impl View {
         if Trees::owns(handle) {
             return self.trees.read(handle, offset, into);
         }
-        self.vfs.read(handle, offset, into)
+        self.vfs().read(handle, offset, into)
     }
 
     /// As [`Vfs::write`](crate::vfs::Vfs::write).
@@ -40,7 +48,7 @@ impl View {
     /// As there.
     pub fn write(&self, handle: HandleId, offset: u64, data: &[u8]) -> Result<usize> {
         let _telling = self.telling();
-        self.vfs.write(handle, offset, data)
+        self.vfs().write(handle, offset, data)
     }
 
     /// As [`Vfs::fsync`](crate::vfs::Vfs::fsync); what is computed is always as durable as it can be.
@@ -52,7 +60,7 @@ impl View {
         if Trees::owns(handle) {
             return Ok(());
         }
-        self.vfs.fsync(handle)
+        self.vfs().fsync(handle)
     }
 
     /// As [`Vfs::release`](crate::vfs::Vfs::release).
@@ -64,7 +72,7 @@ impl View {
         if Trees::owns(handle) {
             return self.trees.release(handle);
         }
-        self.vfs.release(handle)
+        self.vfs().release(handle)
     }
 
     /// As [`Vfs::seek`](crate::vfs::Vfs::seek).
@@ -75,7 +83,7 @@ impl View {
         if Trees::owns(handle) {
             return Err(Error::new(ErrorKind::Invalid, "look for holes in a computed file"));
         }
-        self.vfs.seek(handle, offset, what)
+        self.vfs().seek(handle, offset, what)
     }
 
     /// As [`Vfs::allocate`](crate::vfs::Vfs::allocate).
@@ -84,7 +92,7 @@ impl View {
     /// As there.
     pub fn allocate(&self, handle: HandleId, what: Allocate, offset: u64, length: u64) -> Result<()> {
         let _telling = self.telling();
-        self.vfs.allocate(handle, what, offset, length)
+        self.vfs().allocate(handle, what, offset, length)
     }
 
     /// As [`Vfs::copy_range`](crate::vfs::Vfs::copy_range).
@@ -103,56 +111,6 @@ impl View {
         if Trees::owns(from) || Trees::owns(to) {
             return Err(Error::new(ErrorKind::CrossScope, "share what is computed"));
         }
-        self.vfs.copy_range(from, from_offset, to, to_offset, length)
-    }
-
-    /// As [`Vfs::opendir`](crate::vfs::Vfs::opendir).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn opendir(&self, id: NodeId) -> Result<HandleId> {
-        if id.is_virtual() {
-            return self.trees.open_directory(id);
-        }
-        self.vfs.opendir(id)
-    }
-
-    /// As [`Vfs::readdir`](crate::vfs::Vfs::readdir).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn readdir(
-        &self,
-        handle: HandleId,
-        offset: u64,
-        with_attr: bool,
-        emit: &mut dyn FnMut(DirEntry<'_>) -> bool,
-    ) -> Result<()> {
-        if Trees::owns(handle) {
-            return self.trees.read_directory(handle, offset, with_attr, emit);
-        }
-        self.vfs.readdir(handle, offset, with_attr, emit)
-    }
-
-    /// As [`Vfs::fsyncdir`](crate::vfs::Vfs::fsyncdir).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn fsyncdir(&self, handle: HandleId) -> Result<()> {
-        if Trees::owns(handle) {
-            return Ok(());
-        }
-        self.vfs.fsyncdir(handle)
-    }
-
-    /// As [`Vfs::releasedir`](crate::vfs::Vfs::releasedir).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn releasedir(&self, handle: HandleId) -> Result<()> {
-        if Trees::owns(handle) {
-            return self.trees.release(handle);
-        }
-        self.vfs.releasedir(handle)
+        self.vfs().copy_range(from, from_offset, to, to_offset, length)
     }
 }

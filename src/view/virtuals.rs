@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Attr, Caller, Kind, Name, NodeId};
+use crate::policy::Scope;
 use crate::vfs::{DirEntry, HandleId, RenameMode};
 
 /// Bits of a virtual node number that belong to its tree; what lies between them and [`NodeId::VIRTUAL_BIT`] says which.
@@ -38,6 +39,11 @@ pub(super) struct TreeEntry {
 pub(super) trait Listing: Send {
     /// The entry at a position, counted from 0; `None` behind the last.
     fn entry(&mut self, position: u64) -> Result<Option<TreeEntry>>;
+
+    /// The attributes of an entry that was given out, where the listing knows them; the number in them is set by the caller.
+    fn attr(&self, _position: u64) -> Option<Attr> {
+        None
+    }
 }
 
 impl Listing for Vec<TreeEntry> {
@@ -114,6 +120,12 @@ impl Trees {
     pub(super) fn root(&self, name: Name<'_>) -> Option<NodeId> {
         let index = self.trees.iter().position(|tree| tree.name() == name.as_bytes())?;
         Some(number(index, Place::ROOT))
+    }
+
+    /// Where the tree of a node stands: under its name in the root directory.
+    pub(super) fn scope(&self, id: NodeId) -> Result<Scope> {
+        let (tree, _) = self.at(id)?;
+        Ok(Scope::root().below(Name::new(tree.name())?))
     }
 
     /// Whether a handle is one of these.
@@ -199,7 +211,8 @@ impl Trees {
         while let Some(TreeEntry { name, place, kind }) = listing.entry(at - 2)? {
             let id = number(index_of(*id), place);
             // One that has gone since the directory was opened is listed without attributes.
-            let attr = if with_attr { self.attr(id).ok() } else { None };
+            let known = listing.attr(at - 2).map(|attr| Attr { id, ..attr });
+            let attr = if with_attr { known.or_else(|| self.attr(id).ok()) } else { None };
             if !emit(DirEntry { next_offset: at + 1, name: &name, id, kind, attr: attr.as_ref() }) {
                 return Ok(());
             }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Mounted, Random, bytes, files_below, seed};
+use crate::harness::{Mounted, Random, TRANSPORTS, bytes, files_below, seed};
 
 const ROUNDS: u64 = 20;
 /// The length of one record of a log.
@@ -47,6 +47,8 @@ fn what_was_fsynced_survives_a_killed_daemon() {
     let mut mounted = Mounted::new();
     let mut earlier: Vec<Promise> = Vec::new();
     for round in 0..ROUNDS {
+        // What comes next, this round's mount after the kill and the next round's, has the other transport.
+        mounted.next_over(TRANSPORTS[round as usize / 2 % 2]);
         let promises = one_round(&mut mounted, round, &mut random);
         let broken: Vec<_> = promises.iter().chain(&earlier).filter_map(|promise| promise.broken().err()).collect();
         assert!(broken.is_empty(), "seed {seed}, round {round}:\n{}", broken.join("\n"));

@@ -16,9 +16,14 @@ use tempfile::TempDir;
 
 mod command;
 mod content;
+mod switch;
 
 pub(crate) use command::{Outcome, nexus, run, run_within, shell, tool, wait_until};
 pub(crate) use content::{Random, bytes, disk_usage, files_below, seed, sha256, xattr_text};
+pub(crate) use switch::Switch;
+
+/// Both ways in which requests come, as `nexus mount` spells them.
+pub(crate) const TRANSPORTS: [&str; 2] = ["io_uring", "dev_fuse"];
 
 /// After this long a test is taken to hang. The slowest of them needs a third of it on two busy cores.
 const TEST_SECONDS_MAX: u64 = 600;
@@ -36,9 +41,15 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// A fresh store, mounted as a user would.
+    /// A fresh store, mounted as a user would: over io_uring where the kernel has it, unless the environment says `NEXUS_TRANSPORT`.
+    /// A test that means one of [`TRANSPORTS`] says so: [`Mounted::over`].
     pub(crate) fn new() -> Self {
         Self::with(&[])
+    }
+
+    /// The same over this transport and no other, with further arguments.
+    pub(crate) fn over(transport: &str, arguments: &[&str]) -> Self {
+        Self::with(&[&["--transport", transport], arguments].concat())
     }
 
     /// The same with further arguments to `nexus mount`.
@@ -103,6 +114,7 @@ impl Mounted {
 
     /// Mounts; the mount must answer when the command is back.
     pub(crate) fn mount(&mut self) {
+        let _on = Switch::on();
         run(&mut self.mount_command()).ok();
         assert!(is_mounted(&self.root()), "mount succeeded, and nothing is mounted");
     }
@@ -123,6 +135,21 @@ impl Mounted {
         }
         assert!(!is_running(pid), "umount is back, and daemon {pid} still runs");
         assert!(!is_mounted(&self.root()), "umount is back, and the mount is still there");
+    }
+
+    /// From the next mount on, requests come over this transport.
+    pub(crate) fn next_over(&mut self, transport: &str) {
+        if let Some(at) = self.arguments.iter().position(|argument| argument == "--transport") {
+            self.arguments.drain(at..at + 2);
+        }
+        self.arguments.extend(["--transport".to_owned(), transport.to_owned()]);
+    }
+
+    /// Unmounts and mounts again with other arguments to `nexus mount`.
+    pub(crate) fn remount_with(&mut self, arguments: &[&str]) {
+        self.umount();
+        self.arguments = arguments.iter().map(ToString::to_string).collect();
+        self.mount();
     }
 
     /// Unmounts and mounts again: nothing the kernel has cached is left.

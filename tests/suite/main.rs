@@ -12,16 +12,23 @@
 
 mod cli;
 mod coherence;
+mod configuration;
 mod crash;
 mod faults;
 mod fsck;
 mod harness;
+mod large;
+mod library;
 mod model;
+mod policy;
 mod posix;
 mod programs;
 mod regressions;
+mod ring;
 mod rooms;
 mod semantics;
 mod space;
+mod transfer;
 mod user;
 mod vfs;
+mod work;

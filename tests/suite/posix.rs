@@ -29,16 +29,21 @@ const PJDFSTEST_PASSED: usize = 384;
 
 #[test]
 fn pjdfstest_passes_with_the_usual_caches() {
-    pjdfstest("dev,suid");
+    pjdfstest("dev_fuse", "dev,suid");
+}
+
+#[test]
+fn pjdfstest_passes_over_io_uring() {
+    pjdfstest("io_uring", "dev,suid");
 }
 
 #[test]
 fn pjdfstest_passes_without_caches() {
-    pjdfstest("dev,suid,cache_seconds=0");
+    pjdfstest("dev_fuse", "dev,suid,cache_seconds=0");
 }
 
-fn pjdfstest(options: &str) {
-    let mounted = Mounted::with(&["--allow-other", "-o", options]);
+fn pjdfstest(transport: &str, options: &str) {
+    let mounted = Mounted::over(transport, &["--allow-other", "-o", options]);
     let configuration = mounted.base().join("pjdfstest.toml");
     fs::write(&configuration, PJDFSTEST_CONFIGURATION).unwrap();
     let outcome = run_within(
@@ -130,16 +135,21 @@ const FSX_OPERATIONS_EACH: u64 = 50_000;
 
 #[test]
 fn fsx_finds_no_mismatch_with_passthrough() {
-    fsx(&[]);
+    fsx("io_uring", &[]);
 }
 
 #[test]
 fn fsx_finds_no_mismatch_without_passthrough() {
-    fsx(&["-o", "no_passthrough"]);
+    fsx("dev_fuse", &["-o", "no_passthrough"]);
 }
 
-fn fsx(arguments: &[&str]) {
-    let mounted = Mounted::with(arguments);
+#[test]
+fn fsx_finds_no_mismatch_over_io_uring() {
+    fsx("io_uring", &["-o", "no_passthrough"]);
+}
+
+fn fsx(transport: &str, arguments: &[&str]) {
+    let mounted = Mounted::over(transport, arguments);
     let configuration = mounted.base().join("fsx.toml");
     fs::write(&configuration, FSX_CONFIGURATION).unwrap();
     let start = |seed: u64| -> Child {

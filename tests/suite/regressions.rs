@@ -9,7 +9,8 @@ use nexus::model::{Attr, AttrChange, Caller, Name, NodeId, SetTime, Timestamp, V
 use nexus::vfs::{HandleId, OpenMode, RenameMode, Serving, StoreOptions, Vfs};
 
 const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const READ: OpenMode = OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false };
+const READ: OpenMode =
+    OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false, direct: false };
 const WRITE: OpenMode = OpenMode { write: true, ..READ };
 const REWRITE: OpenMode = OpenMode { truncate: true, ..WRITE };
 /// How long a race is tried.
@@ -277,7 +278,7 @@ fn every_open_drops_stale_pages_until_one_of_them_surely_has() {
     store.vfs.settle().unwrap();
     let keeps = |mode| {
         let opened = store.vfs.open(&CALLER, id, mode).unwrap();
-        (opened.handle, matches!(opened.serving, Serving::Vfs { keep_cache: true }))
+        (opened.handle, matches!(opened.serving, Serving::Vfs { keep_cache: true, .. }))
     };
     let (reader, _) = keeps(OpenMode { passthrough: true, ..READ });
     let (writer, _) = keeps(OpenMode { passthrough: true, ..WRITE });

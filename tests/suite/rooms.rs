@@ -8,23 +8,31 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("advice", &["error"]),
     ("model", &["error"]),
+    ("policy", &["model", "error"]),
     ("meta", &["model", "error"]),
     ("cas", &["meta", "model", "error"]),
-    ("vfs", &["meta", "cas", "model", "error"]),
-    ("view", &["vfs", "model", "error"]),
+    ("work", &["meta", "model", "error"]),
+    ("vfs", &["work", "meta", "cas", "model", "error"]),
+    ("view", &["vfs", "policy", "work", "meta", "model", "error", "advice"]),
+    ("transfer", &["view", "vfs", "model", "error"]),
     ("fuse", &["view", "vfs", "model", "error", "advice"]),
-    ("config", &["model", "error", "advice"]),
-    ("daemon", &["fuse", "view", "vfs", "model", "error", "advice"]),
+    ("config", &["policy", "model", "error", "advice"]),
+    ("client", &["config", "view", "vfs", "policy", "model", "error", "advice"]),
+    ("daemon", &["client", "fuse", "view", "vfs", "policy", "model", "error", "advice"]),
 ];
 
 /// A foreign crate, and the places that may use it.
 const CONFINED: &[(&str, &[&str])] = &[
     ("fuser", &["src/fuse/"]),
+    ("io_uring", &["src/fuse/ring/channel.rs"]),
     ("rusqlite", &["src/meta/sqlite/"]),
     ("sha2", &["src/model/digest.rs"]),
     ("serde_yaml", &["src/config/"]),
+    ("postcard", &["src/client/wire/"]),
     ("clap", &["src/cli/"]),
     ("indicatif", &["src/cli/"]),
+    ("mime_guess", &["src/transfer/"]),
+    ("base64", &["src/transfer/", "src/cli/files/show.rs"]),
 ];
 
 #[test]

@@ -203,12 +203,12 @@ fn write_to_the_end(path: &Path, body: &[u8]) -> io::Result<()> {
 }
 
 /// A small ext4 in a file, mounted.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     base: TempDir,
 }
 
 impl SmallDisk {
-    fn new(size_bytes: u64) -> Self {
+    pub(crate) fn new(size_bytes: u64) -> Self {
         let disk = Self { base: scratch() };
         let image = disk.base.path().join("image");
         File::create(&image).unwrap().set_len(size_bytes).unwrap();
@@ -218,7 +218,7 @@ impl SmallDisk {
         disk
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.base.path().join("disk")
     }
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::harness::{Outcome, is_mounted, mount_entry, run, scratch, shell, unmount_below};
+use crate::harness::{Outcome, Switch, TRANSPORTS, is_mounted, mount_entry, run, scratch, shell, unmount_below};
 
 /// What the user owns: a copy of the binary, a store, a mountpoint.
 struct Home {
@@ -44,8 +44,15 @@ impl Drop for Home {
 
 #[test]
 fn an_ordinary_user_mounts_writes_and_unmounts() {
+    TRANSPORTS.into_iter().for_each(mount_write_and_unmount);
+}
+
+fn mount_write_and_unmount(transport: &str) {
     let home = Home::new();
-    home.user("./nexus init store && ./nexus mount mnt --data-dir store").ok();
+    let mount = format!("./nexus mount mnt --data-dir store --transport {transport}");
+    let on = Switch::on();
+    home.user(&format!("./nexus init store && {mount}")).ok();
+    drop(on);
     let (kind, source) = mount_entry(&home.mountpoint()).unwrap();
     assert_eq!((kind.as_str(), source), ("fuse.nexus", format!("nexus:{}", home.base.path().join("store").display())));
 
@@ -68,7 +75,9 @@ fn an_ordinary_user_mounts_writes_and_unmounts() {
     );
     home.user("./nexus umount mnt").ok();
     assert!(!is_mounted(&home.mountpoint()));
-    home.user("./nexus mount mnt --data-dir store && cd mnt && sha256sum -c ../sums").ok();
+    let on = Switch::on();
+    home.user(&format!("{mount} && cd mnt && sha256sum -c ../sums")).ok();
+    drop(on);
     home.user("./nexus umount mnt && ./nexus fsck store").ok();
     let log = fs::read_to_string(home.base.path().join("store/nexus.log")).unwrap_or_default();
     assert!(!log.contains("ERROR"), "{log}");

@@ -12,11 +12,13 @@ use nexus::model::{Attr, AttrChange, Caller, Digest, Name, NodeId, SetTime, Time
 use nexus::vfs::{HandleId, OpenMode, RenameMode, StoreOptions, Vfs, XattrMode};
 
 mod collect;
+mod listing;
 mod reserved;
 mod verify;
 
 const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const READ: OpenMode = OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false };
+const READ: OpenMode =
+    OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false, direct: false };
 const WRITE: OpenMode = OpenMode { write: true, ..READ };
 const REWRITE: OpenMode = OpenMode { truncate: true, ..WRITE };
 /// One size for each way to keep a body: a row, the largest row, the smallest file, a file that was a staging file.

@@ -1,13 +1,14 @@
 //! What is true of the tables after every operation, a query each that finds what breaks it.
 
 use super::read::ReadTxn;
+use super::work::rules;
 use crate::error::{ErrorKind, Result};
 
 /// How many violations of one invariant are told.
 const TOLD_MAX: usize = 20;
 
 /// A sentence that holds, and the query that gives a text for each row that breaks it.
-type Invariant = (&'static str, &'static str);
+pub(super) type Invariant = (&'static str, &'static str);
 
 /// Of the file: while this is broken, no query gives an answer to be trusted. `integrity_check` and not `quick_check`,
 /// which does not compare an index with its table, and most queries go through an index.
@@ -168,7 +169,12 @@ const RULES: &[Invariant] = &[
 
 /// The sentences that hold of the tables, in the order they are checked.
 pub fn invariants() -> impl Iterator<Item = &'static str> {
-    std::iter::once(&SOUND).chain(READABLE).chain(RULES).map(|(holds, _)| *holds)
+    std::iter::once(&SOUND)
+        .chain(READABLE)
+        .chain(rules::READABLE)
+        .chain(RULES)
+        .chain(rules::RULES)
+        .map(|(holds, _)| *holds)
 }
 
 /// What breaks invariants of the tables.
@@ -189,10 +195,12 @@ impl ReadTxn<'_> {
         let mut told: Vec<_> = self.unsound()?.into_iter().map(|what| format!("{what} ({})", SOUND.0)).collect();
         if told.is_empty() {
             told = self.broken(READABLE)?;
+            told.extend(self.broken(rules::READABLE)?);
         }
         let unreadable = !told.is_empty();
         if !unreadable {
             told = self.broken(RULES)?;
+            told.extend(self.broken(rules::RULES)?);
         }
         Ok(Violations { told, unreadable })
     }
@@ -209,7 +217,7 @@ impl ReadTxn<'_> {
         }
     }
 
-    fn broken(&self, invariants: &[Invariant]) -> Result<Vec<String>> {
+    pub(super) fn broken(&self, invariants: &[Invariant]) -> Result<Vec<String>> {
         let mut told = Vec::new();
         for (holds, query) in invariants {
             let found = self.sentences(query)?;

@@ -4,24 +4,32 @@
 //! durability in `meta/mod.rs`); measured, that makes an operation 7 to 10 times cheaper than a transaction of its own.
 //! The database is in WAL mode, sqlite.org/wal.html, with `synchronous=NORMAL`: commits do not sync, [`WalFile`] does.
 
+mod alone;
+mod figures;
 mod invariants;
 mod read;
 mod repairs;
 mod schema;
+mod snapshot;
+mod work;
 mod write;
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+pub use figures::Figures;
 pub use invariants::{Violations, invariants};
 pub use read::ReadTxn;
 pub use repairs::ForeignBody;
 pub use schema::FORMAT;
+pub use snapshot::{ListedRow, Snapshot};
 pub use write::WriteTxn;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -46,7 +54,7 @@ pub struct MetaStore {
     /// Why nothing can be written any more, once that is so.
     failed: Option<String>,
     /// That is because the disk or SQLite failed: operations that were acknowledged may be lost.
-    broken: bool,
+    broken: Arc<AtomicBool>,
     /// What the operations changed, since somebody asked for it to be noted.
     noted: Option<RefCell<Vec<Change>>>,
 }
@@ -98,12 +106,13 @@ impl MetaStore {
     /// `NotFound` without a database, `Damaged` for one that is none, `Incompatible` for a newer format.
     pub fn open(path: &Path) -> Result<(Self, WalFile)> {
         refuse_unsound_sqlite()?;
-        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        conn.execute_batch(
+        let (conn, format) = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        schema::migrate(&conn, format).map_err(sql("bring the database to the present format"))?;
+        conn.execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
              PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA cache_spill = OFF;
-             PRAGMA mmap_size = 0; BEGIN IMMEDIATE; PRAGMA user_version = 1; COMMIT;",
-        )
+             PRAGMA mmap_size = 0; BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT}; COMMIT;",
+        ))
         .map_err(sql("open the database for writing"))?;
         let mut wal = path.as_os_str().to_owned();
         wal.push("-wal");
@@ -113,8 +122,15 @@ impl MetaStore {
             .write(true)
             .open(&wal)
             .map_err(|e| Error::io("open the write-ahead log of the database", e))?;
-        let store =
-            Self { conn, path: path.to_owned(), written: 0, committed: 0, failed: None, broken: false, noted: None };
+        let store = Self {
+            conn,
+            path: path.to_owned(),
+            written: 0,
+            committed: 0,
+            failed: None,
+            broken: Arc::default(),
+            noted: None,
+        };
         Ok((store, WalFile(wal)))
     }
 
@@ -123,10 +139,28 @@ impl MetaStore {
     /// # Errors
     /// As [`MetaStore::open`].
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let (conn, format) = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        if format < FORMAT {
+            return Err(Error::new(
+                ErrorKind::Incompatible,
+                format!(
+                    "the store has format {format}, which is read only after it was brought to format {FORMAT}: mount it once"
+                ),
+            ));
+        }
         conn.execute_batch("BEGIN").map_err(sql("begin to read"))?;
         let failed = Some("opened read-only".into());
-        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: false, noted: None })
+        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: Arc::default(), noted: None })
+    }
+
+    /// How much memory pages of the database may take, instead of 64 MiB.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn set_cache_mib(&self, mib: u64) -> Result<()> {
+        // Negative: in KiB, sqlite.org/pragma.html#pragma_cache_size.
+        let kib = -i64::try_from(mib.saturating_mul(1024)).unwrap_or(i64::MAX);
+        self.conn.pragma_update(None, "cache_size", kib).map_err(sql("set the size of the database's cache"))
     }
 
     /// The rows as the last acknowledged operation left them.
@@ -192,7 +226,13 @@ impl MetaStore {
     /// Whether the disk or SQLite failed.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.broken
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Becomes true when the disk or SQLite fails, for whoever has to know without holding the store.
+    #[must_use]
+    pub fn broken(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.broken)
     }
 
     /// The log could not be synced: what of it is on the disk nobody knows, and asking again would only hide that.
@@ -205,7 +245,7 @@ impl MetaStore {
     /// # Errors
     /// What SQLite reports; the store then takes no more changes, and every later commit fails too.
     pub fn commit(&mut self) -> Result<u64> {
-        if self.broken {
+        if self.is_broken() {
             self.check_sound()?;
         }
         if !self.conn.is_autocommit() && self.failed.is_none() {
@@ -270,7 +310,7 @@ impl MetaStore {
     fn fail(&mut self, cause: &Error) {
         log::error!("the database failed, nothing more is written: {cause}");
         self.failed = Some(cause.to_string());
-        self.broken = true;
+        self.broken.store(true, Ordering::Relaxed);
     }
 }
 
@@ -297,7 +337,7 @@ impl Checkpointer {
     /// What SQLite reports; the next call tries again.
     pub fn run(&mut self) -> Result<()> {
         if self.conn.is_none() {
-            let conn = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            let (conn, _) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             conn.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;")
                 .map_err(sql("open the database for checkpoints"))?;
             self.conn = Some(conn);
@@ -307,14 +347,15 @@ impl Checkpointer {
     }
 }
 
-fn connect(path: &Path, mode: OpenFlags) -> Result<Connection> {
+/// A connection to the database of a store, and the format it has.
+fn connect(path: &Path, mode: OpenFlags) -> Result<(Connection, i64)> {
     let conn =
         Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(sql("open the database"))?;
     // Plans do not depend on values here: without this, SQLite prepares some statements anew for each value bound.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(sql("open the database"))?;
-    conn.set_prepared_statement_cache_capacity(128);
-    schema::check_format(&conn)?;
-    Ok(conn)
+    conn.set_prepared_statement_cache_capacity(256);
+    let format = schema::check_format(&conn)?;
+    Ok((conn, format))
 }
 
 fn refuse_unsound_sqlite() -> Result<()> {

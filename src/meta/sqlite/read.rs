@@ -54,7 +54,7 @@ pub(super) fn node_row(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
     })
 }
 
-struct DigestColumn(Digest);
+pub(super) struct DigestColumn(pub(super) Digest);
 
 impl FromSql for DigestColumn {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
@@ -89,7 +89,7 @@ impl<'a> ReadTxn<'a> {
         Self { conn }
     }
 
-    fn one<T>(
+    pub(super) fn one<T>(
         self,
         statement: &'static str,
         values: impl rusqlite::Params,
@@ -165,23 +165,53 @@ impl<'a> ReadTxn<'a> {
         Ok(found.is_some())
     }
 
-    /// At most `limit` entries of a directory behind the name `after`, by name; an empty name is before all.
+    /// The place of the last entry of a directory; 2 when there is none.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn children(&self, parent: NodeId, after: &[u8], limit: usize) -> Result<Vec<EntryRow>> {
+    pub fn last_place(&self, parent: NodeId) -> Result<i64> {
+        let last =
+            self.one("SELECT MAX(place) FROM entry WHERE parent = ?1", [parent.0.cast_signed()], |row| row.get(0));
+        Ok(last?.flatten().unwrap_or(2))
+    }
+
+    /// At most `limit` entries of a directory behind a place and up to another, in the order in which they were made.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn listed(&self, parent: NodeId, (after, last): (i64, i64), limit: usize) -> Result<Vec<EntryRow>> {
         self.each(
-            "SELECT e.name, e.node, n.mode FROM entry e JOIN node n ON n.id = e.node
-             WHERE e.parent = ?1 AND e.name > ?2 ORDER BY e.name LIMIT ?3",
-            params![parent.0.cast_signed(), after, limit],
+            "SELECT e.name, e.node, n.mode, e.place FROM entry e JOIN node n ON n.id = e.node
+             WHERE e.parent = ?1 AND e.place > ?2 AND e.place <= ?3 ORDER BY e.place LIMIT ?4",
+            params![parent.0.cast_signed(), after, last, limit],
             |row| {
                 let kind = Kind::from_mode_bits(row.get(2)?).unwrap_or(Kind::File);
-                Ok(EntryRow { name: row.get(0)?, node: NodeId(row.get(1)?), kind })
+                Ok(EntryRow { name: row.get(0)?, node: NodeId(row.get(1)?), kind, place: row.get(3)? })
             },
         )
     }
 
-    /// As [`ReadTxn::children`], with the nodes.
+    /// As [`ReadTxn::listed`], with the nodes.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn listed_with_nodes(
+        &self,
+        parent: NodeId,
+        (after, last): (i64, i64),
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, NodeRow, i64)>> {
+        self.each(
+            select_node!(
+                ", e.name, e.place FROM entry e JOIN node n ON n.id = e.node
+                 WHERE e.parent = ?1 AND e.place > ?2 AND e.place <= ?3 ORDER BY e.place LIMIT ?4"
+            ),
+            params![parent.0.cast_signed(), after, last, limit],
+            |row| Ok((row.get(15)?, node_row(row)?, row.get(16)?)),
+        )
+    }
+
+    /// At most `limit` names of a directory behind the name `after`, by name, with their nodes; an empty name is before all.
     ///
     /// # Errors
     /// What SQLite reports.

@@ -1,14 +1,15 @@
 //! The tables, a sentence for every column.
 //!
-//! The format's number is `PRAGMA user_version`. A change of the schema is a new number and a forward migration in
-//! `check_format`; a store of a later number is refused.
+//! The format's number is `PRAGMA user_version`. A change of the schema is a new number and a step in [`migrate`]; a store
+//! of a later number is refused. Of format 1 no version was released.
 
 use rusqlite::Connection;
 
+use super::work::schema::{TABLES, VIEWS};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The format of stores that this code writes, and the latest that it reads.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;
 
 /// `PRAGMA application_id`: "nxfs", so that file(1) and fsck can tell the database from another's.
 pub(super) const APPLICATION_ID: i64 = 0x6e78_6673;
@@ -48,15 +49,19 @@ CREATE TABLE entry (
     parent INTEGER NOT NULL,            -- the directory's node
     name BLOB NOT NULL,                 -- 1 to 255 bytes
     node INTEGER NOT NULL,              -- where it leads
+    place INTEGER NOT NULL              -- where it stands in listings of the directory, behind all that were there before
+        CHECK (place > 2),              -- 1 and 2 are . and ..
     PRIMARY KEY (parent, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX entry_node ON entry (node);
+CREATE UNIQUE INDEX entry_place ON entry (parent, place);
 
 -- Extended attributes.
 CREATE TABLE attr (
     node INTEGER NOT NULL,              -- whose
     key BLOB NOT NULL,                  -- with its prefix: user., trusted., security.
     value BLOB NOT NULL,                -- byte for byte
+    json INTEGER NOT NULL DEFAULT 0,    -- 1: written as a JSON value that is no string; the value is its text
     PRIMARY KEY (node, key)
 ) STRICT, WITHOUT ROWID;
 
@@ -87,14 +92,30 @@ CREATE TABLE condemned (
 /// Sets up an empty database.
 pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {CREATE}
+        "BEGIN IMMEDIATE; {CREATE} {TABLES} {VIEWS}
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};
          COMMIT;"
     ))
 }
 
-/// Checks that the database is a store of a format that can be read here.
-pub(super) fn check_format(conn: &Connection) -> Result<()> {
+/// Brings a store of an older format to this one, all or nothing. What follows from attributes is made by the next start,
+/// because the setting `work_unknown` says so.
+pub(super) fn migrate(conn: &Connection, format: i64) -> rusqlite::Result<()> {
+    if format >= FORMAT {
+        return Ok(());
+    }
+    conn.execute_batch(&format!(
+        "BEGIN IMMEDIATE;
+         ALTER TABLE attr ADD COLUMN json INTEGER NOT NULL DEFAULT 0;
+         {TABLES} {VIEWS}
+         INSERT OR REPLACE INTO setting (key, value) VALUES ('work_unknown', 1);
+         PRAGMA user_version = {FORMAT};
+         COMMIT;"
+    ))
+}
+
+/// Checks that the database is a store of a format that can be read here, and says which it is.
+pub(super) fn check_format(conn: &Connection) -> Result<i64> {
     let read = |pragma: &str| conn.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0));
     let damaged = |e: rusqlite::Error| {
         Error::new(ErrorKind::Damaged, "read the database of the store (metadata.db); restore it from a backup")
@@ -113,5 +134,5 @@ pub(super) fn check_format(conn: &Connection) -> Result<()> {
     if format < 1 {
         return Err(Error::new(ErrorKind::Damaged, format!("the store claims format {format}")));
     }
-    Ok(())
+    Ok(format)
 }

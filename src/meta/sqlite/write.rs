@@ -35,14 +35,14 @@ impl<'a> WriteTxn<'a> {
     /// What stat(2) tells of a node is about to change.
     fn note_node(&self, id: NodeId) {
         if let Some(noted) = self.noted {
-            noted.borrow_mut().push(Change::Attributes(id));
+            Change::Attributes(id).add_to(&mut noted.borrow_mut());
         }
     }
 
     /// What a name leads to is about to change.
     fn note_name(&self, parent: NodeId, name: Name<'_>) {
         if let Some(noted) = self.noted {
-            noted.borrow_mut().push(Change::Name { parent, name: name.as_bytes().into() });
+            Change::Name { parent, name: name.as_bytes().into() }.add_to(&mut noted.borrow_mut());
         }
     }
 
@@ -107,14 +107,15 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
-    /// A new name.
+    /// A new name, at the end of the listing of its directory.
     ///
     /// # Errors
     /// What SQLite reports; the name must be free.
     pub fn insert_entry(&self, parent: NodeId, name: Name<'_>, node: NodeId) -> Result<()> {
         self.note_name(parent, name);
         self.change(
-            "INSERT INTO entry (parent, name, node) VALUES (?1, ?2, ?3)",
+            "INSERT INTO entry (parent, name, node, place)
+             VALUES (?1, ?2, ?3, 1 + COALESCE((SELECT MAX(place) FROM entry WHERE parent = ?1), 2))",
             params![parent.0.cast_signed(), name.as_bytes(), node.0.cast_signed()],
         )?;
         Ok(())
@@ -266,6 +267,18 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
+    /// Writes when a node was made and how many bodies it has had, for one that comes from another store.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn set_origin(&self, id: NodeId, btime: Timestamp, version: u64) -> Result<()> {
+        self.change(
+            "UPDATE node SET btime = ?2, version = ?3 WHERE id = ?1",
+            params![id.0.cast_signed(), btime.0, version],
+        )?;
+        Ok(())
+    }
+
     /// Removes a node and its extended attributes; its names and its body are the caller's.
     ///
     /// # Errors
@@ -372,6 +385,18 @@ impl<'a> WriteTxn<'a> {
     pub fn set_attr(&self, id: NodeId, key: &[u8], value: &[u8]) -> Result<()> {
         self.change(
             "INSERT OR REPLACE INTO attr (node, key, value) VALUES (?1, ?2, ?3)",
+            params![id.0.cast_signed(), key, value],
+        )?;
+        Ok(())
+    }
+
+    /// The same for the text of a JSON value that is no string.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn set_attr_json(&self, id: NodeId, key: &[u8], value: &[u8]) -> Result<()> {
+        self.change(
+            "INSERT OR REPLACE INTO attr (node, key, value, json) VALUES (?1, ?2, ?3, 1)",
             params![id.0.cast_signed(), key, value],
         )?;
         Ok(())

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nexus::client::{self, MountWish};
+use nexus::error::ErrorKind;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -72,6 +74,36 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         unmount_below(self.base.path());
     }
+}
+
+#[test]
+fn a_daemon_mounts_and_unmounts_for_whoever_asks_over_its_socket() {
+    let fleet = Fleet::new();
+    let (data_dir, first, second) = (fleet.data_dir(), fleet.place(0), fleet.place(1));
+    let wish = |place: &Path, options: &[&str]| MountWish {
+        mountpoint: place.as_os_str().as_encoded_bytes().to_vec(),
+        options: options.iter().map(|words| (*words).to_owned()).collect(),
+        tenant: Some("acme".into()),
+        agent: None,
+        is_admin: false,
+    };
+    assert!(!client::mount(&data_dir, wish(&second, &[])).unwrap(), "nobody has the store");
+    run(nexus().arg("mount").arg(&first).arg("--data-dir").arg(&data_dir)).ok();
+    assert!(client::mount(&data_dir, wish(&second, &["cache_seconds=60"])).unwrap());
+    fs::write(second.join("workspace/acme/file"), b"text").unwrap();
+    let mounts = client::mounts(&data_dir).unwrap();
+    assert_eq!(mounts.iter().map(|mount| mount.tenant.as_deref()).collect::<Vec<_>>(), [None, Some("acme")]);
+    for (place, options, kind) in [
+        (&second, &[][..], ErrorKind::InUse),
+        (&fleet.place(2), &["what"], ErrorKind::Invalid),
+        (&data_dir, &[], ErrorKind::Invalid),
+    ] {
+        assert_eq!(client::mount(&data_dir, wish(place, options)).unwrap_err().kind(), kind);
+    }
+    assert!(client::unmount(&data_dir, second.as_os_str().as_encoded_bytes(), false).unwrap());
+    assert!(!is_mounted(&second) && is_mounted(&first));
+    assert!(client::stop(&data_dir, false).unwrap());
+    wait_until("the daemon has ended", 30, || !is_mounted(&first) && !data_dir.join("nexus.pid").exists());
 }
 
 #[test]
@@ -193,7 +225,8 @@ fn a_kill_under_load_leaves_nothing_hanging() {
             drop(worker.kill());
             wait_until("who used the mount can go", 30, || worker.try_wait().unwrap().is_some());
         }
-        assert!(fleet.listed().iter().all(|mount| mount["pid"].is_null()), "they are dead");
+        // Its last thread may take a moment longer than its first.
+        wait_until("they are dead", 30, || fleet.listed().iter().all(|mount| mount["pid"].is_null()));
     }
     let daemon = fleet.mount();
     for number in 0..8 {

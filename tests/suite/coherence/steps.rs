@@ -280,5 +280,6 @@ fn listing(shared: &Shared, attr: &Attr) -> Vec<Vec<u8>> {
         })
         .unwrap();
     library.releasedir(handle).unwrap();
+    names.sort();
     names
 }

@@ -10,12 +10,13 @@ use nexus::vfs::{OpenMode, StoreOptions, Vfs, XattrMode};
 use rusqlite::Connection;
 
 const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const READ: OpenMode = OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false };
+const READ: OpenMode =
+    OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false, direct: false };
 const WRITE: OpenMode = OpenMode { write: true, truncate: true, ..READ };
 
 pub(super) const DIRECTORIES: [&str; 4] = ["/keep", "/dir", "/dir/below", "/dir/side"];
 /// Of `/victim` and `/twin` the same one, in the database; that of `/large` is a file.
-pub(super) const FILES: [(&str, usize); 8] = [
+pub(super) const FILES: [(&str, usize); 10] = [
     ("/keep/small", 200),
     ("/keep/big", 20_000),
     ("/dir/below/deep", 300),
@@ -24,6 +25,8 @@ pub(super) const FILES: [(&str, usize); 8] = [
     ("/large", 40_000),
     ("/empty", 0),
     ("/vacant", 0),
+    ("/need", 500),
+    ("/job", 600),
 ];
 
 /// What a path shows: kind, mode, link count, bytes or target, attributes.
@@ -59,6 +62,10 @@ impl Place {
         let small = id(&vfs, "/keep/small");
         vfs.link(small, id(&vfs, "/keep"), Name::new(b"second").unwrap()).unwrap();
         vfs.setxattr(small, b"user.note", b"kept", XattrMode::Set).unwrap();
+        let (need, job) = (id(&vfs, "/need"), id(&vfs, "/job"));
+        vfs.setxattr(need, b"user.status", b"ready", XattrMode::Set).unwrap();
+        vfs.setxattr(job, b"user.status", b"blocked", XattrMode::Set).unwrap();
+        vfs.setxattr(job, b"user.depends_on", need.to_string().as_bytes(), XattrMode::Set).unwrap();
         vfs.symlink(&CALLER, NodeId::ROOT, Name::new(b"symlink").unwrap(), b"dir/below").unwrap();
         vfs.mknod(&CALLER, NodeId::ROOT, Name::new(b"fifo").unwrap(), Kind::Fifo, 0o644, 0).unwrap();
         vfs.close().unwrap();

@@ -54,6 +54,16 @@ const CONDEMNED: &str = "a condemned file has no row";
 const ATTRIBUTE: &str = "an attribute belongs to a node";
 const KEY: &str = "an attribute has a key of 1 to 255 bytes without NUL, and at most 65536 bytes";
 const NEXT: &str = "node numbers are below the next one";
+const WORK_RANGE: &str = "the values of a work item are in their ranges";
+const DEPENDENCY_RANGE: &str = "the values of a dependency are in their ranges";
+const WORK: &str = "a work item is a regular file with a name and a status";
+const DEPENDENCY: &str = "a dependency leads from a file that says so to another file";
+const OPEN: &str = "an item counts its dependencies that are not completed";
+const COUNTS: &str = "the counts of the queue are those of its items";
+const CLAIM: &str = "no item has a claim that was not counted";
+const SAYS: &str = "the queue says what the attributes say";
+const NUMBER: &str = "a number in depends_on is a dependency";
+const CIRCLE: &str = "dependencies lead in no circle";
 
 #[rustfmt::skip]
 pub(super) const CASES: &[Case] = &[
@@ -87,17 +97,17 @@ pub(super) const CASES: &[Case] = &[
     Case { says: NAME, sql: "UPDATE entry SET name = X'' WHERE node = :fifo", moved: &[("/fifo", "/lost+found/#:fifo")], ..CASE },
     Case { says: NAME, sql: "UPDATE entry SET name = X'6100' WHERE node = :large", moved: &[("/large", "/lost+found/#:large")], ..CASE },
     Case { says: NAME, sql: "UPDATE entry SET name = ZEROBLOB(256) WHERE node = :symlink", moved: &[("/symlink", "/lost+found/#:symlink")], ..CASE },
-    Case { says: LEADS, sql: "INSERT INTO entry VALUES (1, CAST('ghost' AS BLOB), 999999)", ..CASE },
+    Case { says: LEADS, sql: "INSERT INTO entry VALUES (1, CAST('ghost' AS BLOB), 999999, 1000)", ..CASE },
     Case { says: LEADS, also: &[REFERENCES], sql: "DELETE FROM node WHERE id = :victim", differ: &["/victim"], ..CASE },
     Case { says: STANDS, sql: "UPDATE entry SET parent = 999999 WHERE node = :victim", moved: &[("/victim", "/lost+found/#:victim")], ..CASE },
-    Case { says: STANDS, sql: "INSERT INTO entry VALUES (:twin, X'61', :victim); UPDATE node SET nlink = 2 WHERE id = :victim", ..CASE },
+    Case { says: STANDS, sql: "INSERT INTO entry VALUES (:twin, X'61', :victim, 1000); UPDATE node SET nlink = 2 WHERE id = :victim", ..CASE },
     Case { says: STANDS, also: &[LEADS, REACHED], sql: "DELETE FROM node WHERE id = :dir; UPDATE node SET nlink = nlink - 1 WHERE id = 1",
            differ: &["/dir"], moved: &[("/dir/below", "/lost+found/#:below"), ("/dir/side", "/lost+found/#:side")], ..CASE },
-    Case { says: ONE_NAME, sql: "INSERT INTO entry VALUES (:side, X'61', :below); UPDATE node SET nlink = 3 WHERE id = :side", ..CASE },
-    Case { says: ONE_NAME, sql: "INSERT INTO entry VALUES (:side, X'61', 1); UPDATE node SET nlink = 3 WHERE id = :side", ..CASE },
+    Case { says: ONE_NAME, sql: "INSERT INTO entry VALUES (:side, X'61', :below, 1000); UPDATE node SET nlink = 3 WHERE id = :side", ..CASE },
+    Case { says: ONE_NAME, sql: "INSERT INTO entry VALUES (:side, X'61', 1, 1000); UPDATE node SET nlink = 3 WHERE id = :side", ..CASE },
     Case { says: ONE_NAME, also: &[REACHED], sql: "DELETE FROM entry WHERE node = :dir; UPDATE node SET nlink = nlink - 1 WHERE id = 1",
            moved: &[("/dir", "/lost+found/#:dir")], ..CASE },
-    Case { says: ONE_NAME, sql: "INSERT INTO entry VALUES (:below, X'61', :dir); UPDATE node SET nlink = 3 WHERE id = :below", ..CASE },
+    Case { says: ONE_NAME, sql: "INSERT INTO entry VALUES (:below, X'61', :dir, 1000); UPDATE node SET nlink = 3 WHERE id = :below", ..CASE },
     Case { says: REACHED, sql: "UPDATE entry SET parent = :below WHERE node = :dir; UPDATE node SET nlink = nlink + 1 WHERE id = :below;
                                 UPDATE node SET nlink = nlink - 1 WHERE id = 1", moved: &[("/dir", "/lost+found/#:dir")], ..CASE },
     Case { says: REACHED, sql: "UPDATE entry SET parent = node WHERE node = :side; UPDATE node SET nlink = nlink + 1 WHERE id = :side;
@@ -137,11 +147,33 @@ pub(super) const CASES: &[Case] = &[
            holds: &[("/large", ""), ("/dir/below/deep", "")], ..CASE },
     Case { says: STORED, sql: "INSERT INTO small VALUES (999, X'00')", ..CASE },
     Case { says: CONDEMNED, sql: "INSERT INTO condemned SELECT digest FROM blob WHERE size = 40000", ..CASE },
-    Case { says: ATTRIBUTE, sql: "INSERT INTO attr VALUES (999999, X'61', X'62')", ..CASE },
-    Case { says: KEY, sql: "INSERT INTO attr VALUES (:victim, X'', X'62'), (:victim, X'6100', X'62'), (:victim, ZEROBLOB(256), X'62'),
+    Case { says: ATTRIBUTE, sql: "INSERT INTO attr (node, key, value) VALUES (999999, X'61', X'62')", ..CASE },
+    Case { says: KEY, sql: "INSERT INTO attr (node, key, value) VALUES (:victim, X'', X'62'), (:victim, X'6100', X'62'), (:victim, ZEROBLOB(256), X'62'),
                                                     (:dir, X'61', ZEROBLOB(65537))", ..CASE },
     Case { says: NEXT, sql: "UPDATE setting SET value = 2 WHERE key = 'next_node'", ..CASE },
     Case { says: NEXT, sql: "DELETE FROM setting", ..CASE },
+
+    // The queue.
+    Case { says: WORK_RANGE, sql: "UPDATE work SET open = -1 WHERE node = :job", ..CASE },
+    Case { says: WORK_RANGE, sql: "UPDATE work SET status = 'odd' WHERE node = :job", ..CASE },
+    Case { says: WORK_RANGE, sql: "UPDATE work SET claim = -1, node = -5 WHERE node = :job", ..CASE },
+    Case { says: DEPENDENCY_RANGE, sql: "INSERT INTO dependency VALUES (-1, :need), (:job, -7)", ..CASE },
+    Case { says: WORK, sql: "INSERT INTO work (node, status, open, created, claim) VALUES (:fifo, 'ready', 0, 0, 0)", ..CASE },
+    Case { says: WORK, sql: "DELETE FROM attr WHERE node = :need AND key = CAST('user.status' AS BLOB)", differ: &["/need"], ..CASE },
+    Case { says: DEPENDENCY, sql: "INSERT INTO dependency VALUES (:victim, :need)", ..CASE },
+    Case { says: DEPENDENCY, also: &[OPEN], sql: "INSERT INTO dependency VALUES (:job, :fifo)", ..CASE },
+    Case { says: OPEN, sql: "UPDATE work SET open = 5 WHERE node = :job", ..CASE },
+    Case { says: COUNTS, sql: "UPDATE work_count SET items = 9 WHERE state = 'ready'", ..CASE },
+    Case { says: COUNTS, sql: "DELETE FROM work_count", ..CASE },
+    Case { says: COUNTS, sql: "INSERT INTO work_count VALUES ('odd', 0)", ..CASE },
+    Case { says: CLAIM, sql: "UPDATE work SET claim = 7 WHERE node = :job", ..CASE },
+    Case { says: SAYS, sql: "UPDATE work SET priority = 9 WHERE node = :job", ..CASE },
+    Case { says: SAYS, sql: "DELETE FROM work WHERE node = :need", ..CASE },
+    Case { says: SAYS, also: &[OPEN], sql: "UPDATE work SET status = 'completed' WHERE node = :need", ..CASE },
+    Case { says: NUMBER, also: &[OPEN], sql: "DELETE FROM dependency", ..CASE },
+    Case { says: CIRCLE, also: &[OPEN], sql: "INSERT INTO dependency VALUES (:need, :job);
+                                              INSERT INTO attr (node, key, value) VALUES (:need, CAST('user.depends_on' AS BLOB), CAST(:job AS BLOB))",
+           differ: &["/need", "/job"], ..CASE },
 
     // Content.
     Case { says: "in the database does not hash to its name: it is that of /victim, /twin", sql: "UPDATE small SET body = X'00' WHERE LENGTH(body) = 100",

@@ -113,6 +113,7 @@ impl Library {
             append,
             truncate: how.truncates(),
             passthrough: self.passthrough,
+            direct: self.passthrough,
         };
         let (node, opened) = match self.walk(path) {
             Ok(_) if how == How::CreateNew => return Err(Errno::EXIST),
@@ -132,7 +133,7 @@ impl Library {
         };
         let file = match opened.serving {
             Serving::Kernel(file) => Some(reopened(&file, access).map_err(|error| os_errno(&error))?),
-            Serving::Vfs { .. } | Serving::Computed => None,
+            Serving::Vfs { .. } => None,
         };
         let before = self.slots[slot].replace(Slot { handle: opened.handle, file, node, access, append });
         before.map_or(Ok(()), |before| self.release(before))?;
@@ -531,8 +532,13 @@ fn errno(error: Error) -> Errno {
         ErrorKind::TooManyLinks => Errno::MLINK,
         ErrorKind::BadHandle => Errno::BADF,
         ErrorKind::NoSuchAddress => Errno::NXIO,
+        ErrorKind::Cycle => Errno::LOOP,
         ErrorKind::InUse => Errno::BUSY,
-        ErrorKind::Damaged | ErrorKind::Configuration | ErrorKind::Incompatible | ErrorKind::Io => {
+        ErrorKind::Damaged
+        | ErrorKind::Configuration
+        | ErrorKind::Incompatible
+        | ErrorKind::OutcomeUnknown
+        | ErrorKind::Io => {
             say(&format!("library: {error}"));
             Errno::IO
         }

@@ -36,5 +36,10 @@ impl Place for Mounted {
 
 #[test]
 fn mount() {
-    super::runs("mount", || Directory::new(Mounted::new()), &[1, 2, 3, 4], 5_000);
+    super::runs("mount", || Directory::new(Mounted::over("dev_fuse", &[])), &[1, 2, 3], 5_000);
+}
+
+#[test]
+fn mount_over_io_uring() {
+    super::runs("mount_over_io_uring", || Directory::new(Mounted::over("io_uring", &[])), &[4, 5, 6], 5_000);
 }

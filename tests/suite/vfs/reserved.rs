@@ -2,7 +2,7 @@
 
 use nexus::error::{ErrorKind, Result};
 use nexus::model::{Kind, Name, NodeId};
-use nexus::vfs::{RenameMode, Vfs};
+use nexus::vfs::{RenameMode, Taken, Vfs};
 
 use super::{CALLER, Store, WRITE, kind};
 
@@ -22,6 +22,11 @@ const MAKERS: &[(&str, Make)] = &[
     ("create", |vfs, at, new| {
         let (_, opened) = vfs.create(&CALLER, at, name(new), 0o644, WRITE)?;
         vfs.release(opened.handle)
+    }),
+    ("put", |vfs, at, new| vfs.put(&CALLER, (at, name(new)), 0o644, Taken::Replace, &mut || Ok(None)).map(drop)),
+    ("copy", |vfs, at, new| {
+        let file = vfs.lookup(NodeId::ROOT, name("f"))?.id;
+        vfs.copy(&CALLER, file, (at, name(new)), Taken::Replace).map(drop)
     }),
     ("mknod, file", |vfs, at, new| vfs.mknod(&CALLER, at, name(new), Kind::File, 0o644, 0).map(drop)),
     ("mknod, fifo", |vfs, at, new| vfs.mknod(&CALLER, at, name(new), Kind::Fifo, 0o644, 0).map(drop)),

@@ -1,0 +1,118 @@
+//! The life of a thread: a channel of its own to the queue of its core, registered when told to, served until the end.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+
+use log::{debug, error};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use super::channel::Channel;
+use super::dispatch;
+use crate::fuse::handlers::Handlers;
+
+/// What a thread is told to do next; no more orders mean to end.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Register with the mount behind this device.
+    Register(Arc<OwnedFd>),
+    /// Serve until the mount ends.
+    Serve {
+        /// What serves.
+        handlers: Arc<Handlers>,
+        /// The kernel's number of the mount.
+        connection: u64,
+    },
+}
+
+/// A thread, as those see it who started it.
+#[derive(Debug)]
+pub(super) struct Thread {
+    orders: Sender<Order>,
+    handle: JoinHandle<io::Result<()>>,
+}
+
+impl Thread {
+    /// Starts a thread for the queue of `core`. It says in `report` when its channel is made, and when it is registered,
+    /// or why not.
+    pub(super) fn start(core: u16, number: u16, report: Sender<io::Result<()>>) -> io::Result<Self> {
+        let (orders, told) = channel();
+        let handle = Builder::new().name(format!("ring-{core}-{number}")).spawn(move || live(core, &report, &told))?;
+        Ok(Self { orders, handle })
+    }
+
+    /// Tells the thread what to do next.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub(super) fn order(&self, order: Order) -> io::Result<()> {
+        self.orders.send(order).map_err(|_| io::Error::other("a thread of the ring has ended"))
+    }
+
+    /// Waits for its end, which comes with the end of the mount, or at once if it does not serve yet.
+    ///
+    /// # Errors
+    /// Why it broke off.
+    pub(super) fn join(self) -> io::Result<()> {
+        drop(self.orders);
+        self.handle.join().unwrap_or_else(|_| Err(io::Error::other("a thread of the ring panicked")))
+    }
+}
+
+fn live(core: u16, report: &Sender<io::Result<()>>, told: &Receiver<Order>) -> io::Result<()> {
+    pin(core);
+    // Nobody listens to a report any more once another thread's was bad.
+    let mut channel = match Channel::new(core) {
+        Ok(channel) => channel,
+        Err(error) => {
+            report.send(Err(error)).ok();
+            return Ok(());
+        }
+    };
+    report.send(Ok(())).ok();
+    while let Ok(order) = told.recv() {
+        match order {
+            Order::Register(device) => drop(report.send(channel.register(device))),
+            Order::Serve { handlers, connection } => {
+                let ended = serve(&mut channel, &handlers);
+                if let Err(error) = &ended {
+                    error!("serve the queue of core {core}: {error}; the mount ends");
+                    abort(connection);
+                }
+                return ended;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn serve(channel: &mut Channel, handlers: &Handlers) -> io::Result<()> {
+    while channel
+        .serve(|header, arguments, payload, filled| dispatch::serve(handlers, header, arguments, payload, filled))?
+    {
+    }
+    Ok(())
+}
+
+/// Keeps this thread on the core whose requests it serves: waking one on another core costs more than most requests do.
+fn pin(core: u16) {
+    let mut cores = CpuSet::new();
+    if usize::from(core) < CpuSet::MAX_CPU {
+        cores.set(core.into());
+        // A core that does not run, or that this process may not use: its requests are served from another.
+        if let Err(error) = sched_setaffinity(None, &cores) {
+            debug!("serve the queue of core {core} from any core: {error}");
+        }
+    }
+}
+
+/// Ends a mount from below: fuse.rst in the kernel's documentation.
+fn abort(connection: u64) {
+    let path = format!("/sys/fs/fuse/connections/{connection}/abort");
+    if let Err(error) = fs::write(&path, "1") {
+        error!("write {path}: {error}; unmount it by hand");
+    }
+}

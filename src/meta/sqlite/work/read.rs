@@ -1,0 +1,285 @@
+//! Reading the queue.
+
+use rusqlite::{Row, params};
+
+use super::schema::attribute;
+use crate::error::{Error, ErrorKind, Result};
+use crate::meta::sqlite::ReadTxn;
+use crate::meta::sqlite::read::DigestColumn;
+use crate::meta::{WorkFacts, WorkKey, WorkList, WorkRow};
+use crate::model::work::Status;
+use crate::model::{Digest, NodeId, Timestamp};
+
+macro_rules! select_work {
+    ($tail:literal) => {
+        concat!(
+            "SELECT w.node, w.status, w.open, w.priority, w.created, w.started, w.lease, w.claim, w.newest, w.most, w.rank \
+             FROM work w ",
+            $tail
+        )
+    };
+}
+
+/// A page of a list: what stands behind a key, in the order of an index.
+macro_rules! page {
+    ($which:literal, $first:literal) => {
+        concat!(
+            select_work!("WHERE "),
+            $which,
+            " AND (",
+            $first,
+            ", w.rank, w.created, w.node) > (?1, ?2, ?3, ?4)
+             ORDER BY ",
+            $first,
+            ", w.rank, w.created, w.node LIMIT ?5"
+        )
+    };
+}
+
+/// The same where nothing stands before the rank.
+macro_rules! plain_page {
+    ($which:literal) => {
+        concat!(
+            select_work!("WHERE "),
+            $which,
+            " AND (w.rank, w.created, w.node) > (?2, ?3, ?4)
+             ORDER BY w.rank, w.created, w.node LIMIT ?5"
+        )
+    };
+}
+
+fn work_row(row: &Row<'_>) -> rusqlite::Result<WorkRow> {
+    let status = Status::from_word(row.get_ref(1)?.as_str()?);
+    Ok(WorkRow {
+        node: NodeId(row.get(0)?),
+        // The check says so when it is another word.
+        status: status.unwrap_or(Status::Failed),
+        open: row.get(2)?,
+        priority: row.get(3)?,
+        created: Timestamp(row.get(4)?),
+        started: row.get::<_, Option<i64>>(5)?.map(Timestamp),
+        lease: row.get::<_, Option<i64>>(6)?.map(Timestamp),
+        claim: row.get(7)?,
+    })
+}
+
+impl ReadTxn<'_> {
+    /// The item that a file is.
+    ///
+    /// # Errors
+    /// Here and in all that follow: what SQLite reports.
+    pub fn work(&self, node: NodeId) -> Result<Option<WorkRow>> {
+        self.one(select_work!("WHERE w.node = ?1"), [node.0.cast_signed()], work_row)
+    }
+
+    /// What is told of an item besides its row and its path.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn work_facts(&self, node: NodeId) -> Result<WorkFacts> {
+        let text = |row: &Row<'_>, column| -> rusqlite::Result<Option<String>> {
+            let value = row.get_ref(column)?.as_bytes_or_null()?;
+            Ok(value.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+        };
+        let found = self.one(
+            concat!(
+                "SELECT w.size, w.ctime, w.draft IS NULL AND w.version > 0, b.digest, ",
+                attribute!("worker_id"),
+                ", ",
+                attribute!("started_at"),
+                ", ",
+                attribute!("completed_at"),
+                ", ",
+                attribute!("tags"),
+                " FROM (SELECT id AS node, size, ctime, draft, version, blob FROM node WHERE id = ?1) w
+                  LEFT JOIN blob b ON b.id = w.blob"
+            ),
+            [node.0.cast_signed()],
+            |row| {
+                let digest = row.get::<_, Option<DigestColumn>>(3)?.map(|column| column.0);
+                let sealed: bool = row.get(2)?;
+                Ok(WorkFacts {
+                    size: row.get(0)?,
+                    changed: Timestamp(row.get(1)?),
+                    digest: sealed.then(|| digest.unwrap_or_else(|| Digest::of(b""))),
+                    worker_id: text(row, 4)?,
+                    started_at: text(row, 5)?,
+                    completed_at: text(row, 6)?,
+                    tags: text(row, 7)?,
+                })
+            },
+        )?;
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, "find a work item"))
+    }
+
+    /// At most `limit` items of a list behind a key, each with its own.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn work_page(&self, list: WorkList, after: WorkKey, limit: usize) -> Result<Vec<(WorkRow, WorkKey)>> {
+        let statement = match list {
+            WorkList::In(Status::Ready) => plain_page!("w.state = 'ready'"),
+            WorkList::In(Status::Pending) => plain_page!("w.state = 'pending'"),
+            WorkList::In(Status::Completed) => plain_page!("w.state = 'completed'"),
+            WorkList::In(Status::Failed) => plain_page!("w.state = 'failed'"),
+            WorkList::In(Status::Blocked) => page!("w.state = 'blocked'", "w.most"),
+            WorkList::In(Status::InProgress) => page!("w.state = 'in_progress'", "w.newest"),
+            WorkList::ByPriority => plain_page!("TRUE"),
+        };
+        let WorkKey { first, rank, created, node } = after;
+        self.each(statement, params![first, rank, created, node, limit], |row| {
+            let first = match list {
+                WorkList::In(Status::Blocked) => row.get(9)?,
+                WorkList::In(Status::InProgress) => row.get(8)?,
+                _ => 0,
+            };
+            let key = WorkKey { first, rank: row.get(10)?, created: row.get(4)?, node: row.get(0)? };
+            Ok((work_row(row)?, key))
+        })
+    }
+
+    /// How many items stand in a state.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn count_work(&self, state: Status) -> Result<u64> {
+        Ok(self.one("SELECT items FROM work_count WHERE state = ?1", [state.word()], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    /// The directory and name of every entry that leads to a node, by directory and name.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn names_in_order(&self, id: NodeId) -> Result<Vec<(NodeId, Vec<u8>)>> {
+        self.each("SELECT parent, name FROM entry WHERE node = ?1 ORDER BY parent, name", [id.0.cast_signed()], |row| {
+            Ok((NodeId(row.get(0)?), row.get(1)?))
+        })
+    }
+
+    /// Whether there is an item or a dependency at all.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn has_work(&self) -> Result<bool> {
+        let found =
+            self.one("SELECT EXISTS (SELECT 1 FROM work) OR EXISTS (SELECT 1 FROM dependency)", [], |row| row.get(0))?;
+        Ok(found.unwrap_or(false))
+    }
+
+    /// Items whose claim has run out, the longest first, at most 256.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn expired_work(&self, now: Timestamp) -> Result<Vec<NodeId>> {
+        self.each("SELECT node FROM work WHERE lease <= ?1 ORDER BY lease LIMIT 256", [now.0], |row| {
+            row.get(0).map(NodeId)
+        })
+    }
+
+    /// The files that a file depends on.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn dependencies(&self, item: NodeId) -> Result<Vec<NodeId>> {
+        self.each("SELECT target FROM dependency WHERE item = ?1 ORDER BY target", [item.0.cast_signed()], |row| {
+            row.get(0).map(NodeId)
+        })
+    }
+
+    /// Those of them that are not completed.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn open_dependencies(&self, item: NodeId) -> Result<Vec<NodeId>> {
+        self.each(
+            "SELECT d.target FROM dependency d LEFT JOIN work t ON t.node = d.target
+             WHERE d.item = ?1 AND t.status IS NOT 'completed' ORDER BY d.target",
+            [item.0.cast_signed()],
+            |row| row.get(0).map(NodeId),
+        )
+    }
+
+    /// How many of them are not completed.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn count_open_dependencies(&self, item: NodeId) -> Result<u64> {
+        let count = self.one(
+            "SELECT COUNT(*) FROM dependency d LEFT JOIN work t ON t.node = d.target
+             WHERE d.item = ?1 AND t.status IS NOT 'completed'",
+            [item.0.cast_signed()],
+            |row| row.get(0),
+        )?;
+        Ok(count.unwrap_or(0))
+    }
+
+    /// The files that depend on a file.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn dependents(&self, target: NodeId) -> Result<Vec<NodeId>> {
+        self.each("SELECT item FROM dependency WHERE target = ?1 ORDER BY item", [target.0.cast_signed()], |row| {
+            row.get(0).map(NodeId)
+        })
+    }
+
+    /// At most `limit` dependencies behind one, by item and target.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn dependency_page(&self, after: (NodeId, NodeId), limit: usize) -> Result<Vec<(NodeId, NodeId)>> {
+        self.each(
+            "SELECT item, target FROM dependency WHERE (item, target) > (?1, ?2) ORDER BY item, target LIMIT ?3",
+            params![after.0.0.cast_signed(), after.1.0.cast_signed(), limit],
+            |row| Ok((NodeId(row.get(0)?), NodeId(row.get(1)?))),
+        )
+    }
+
+    /// Whether something depends on a file.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn has_dependents(&self, target: NodeId) -> Result<bool> {
+        let found =
+            self.one("SELECT 1 FROM dependency WHERE target = ?1 LIMIT 1", [target.0.cast_signed()], |_| Ok(()))?;
+        Ok(found.is_some())
+    }
+
+    /// Whether a file depends on another one, directly or through others.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn depends_on(&self, item: NodeId, target: NodeId) -> Result<bool> {
+        let found = self.one(
+            "WITH RECURSIVE needed (node) AS (
+                 SELECT target FROM dependency WHERE item = ?1
+                 UNION SELECT d.target FROM needed n JOIN dependency d ON d.item = n.node)
+             SELECT 1 FROM needed WHERE node = ?2 LIMIT 1",
+            [item.0.cast_signed(), target.0.cast_signed()],
+            |_| Ok(()),
+        )?;
+        Ok(found.is_some())
+    }
+
+    /// The claims made so far, in the whole store.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn claims(&self) -> Result<u64> {
+        let claims = self.setting("claims")?.unwrap_or(0);
+        u64::try_from(claims).map_err(|_| Error::new(ErrorKind::Damaged, "the number of claims is below zero"))
+    }
+
+    /// Every file that has a name and an attribute of this key: its number, its creation, and the value.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn files_with(&self, key: &[u8]) -> Result<Vec<(NodeId, Timestamp, Vec<u8>)>> {
+        self.each(
+            "SELECT a.node, n.btime, a.value FROM attr a CROSS JOIN node n ON n.id = a.node
+             WHERE a.key = ?1 AND n.mode & 0xF000 = 0x8000 AND n.nlink > 0",
+            [key],
+            |row| Ok((NodeId(row.get(0)?), Timestamp(row.get(1)?), row.get(2)?)),
+        )
+    }
+}

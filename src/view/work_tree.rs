@@ -1,0 +1,272 @@
+//! `/.work`: the queue as directories. A directory for each state, and in it a symbolic link to each item that stands there;
+//! moving a link to another directory is the transition, and of many who move the same one exactly one succeeds.
+//!
+//! A link shows the owner and the times of its file. Everybody may move links as far as the directories are concerned;
+//! what decides is whether he may write to the file, as for setting its attributes by hand.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::gate::Gate;
+use super::virtuals::{Listing, Place, Tree, TreeEntry, read_only};
+use crate::error::{Error, ErrorKind, Result};
+use crate::meta::{WorkKey, WorkList};
+use crate::model::work::Status;
+use crate::model::{Attr, Caller, Kind, Name, NodeId, VPath};
+use crate::vfs::{RenameMode, Vfs};
+use crate::work::{ClaimRequest, Scope, Stands, WorkEntry, node_of};
+
+/// The directories; the place of each is its position here and one more.
+const DIRECTORIES: [(&[u8], WorkList); 7] = [
+    (b"ready", WorkList::In(Status::Ready)),
+    (b"pending", WorkList::In(Status::Pending)),
+    (b"blocked", WorkList::In(Status::Blocked)),
+    (b"in_progress", WorkList::In(Status::InProgress)),
+    (b"completed", WorkList::In(Status::Completed)),
+    (b"failed", WorkList::In(Status::Failed)),
+    (b"by_priority", WorkList::ByPriority),
+];
+/// The file with the counts.
+const STATUS: &[u8] = b"status.json";
+const STATUS_PLACE: Place = Place(DIRECTORIES.len() as u64 + 1);
+/// Bits of a link's place that are the number of its file: 69 billion files.
+const NODE_BITS: u32 = 36;
+/// Bits above them that are a digest of the file's path, and below the directory. The kernel remembers where a link points
+/// for as long as it knows its number (`FUSE_CACHE_SYMLINKS`), so a file that was renamed has links of other numbers.
+const PATH_BITS: u32 = 19;
+
+/// What a place is.
+enum At {
+    Root,
+    Directory(WorkList),
+    Status,
+    Link(WorkList, Place),
+}
+
+/// The tree, for one identity.
+pub(super) struct WorkTree {
+    gate: Arc<Gate>,
+    sees: Box<dyn Fn(&VPath) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for WorkTree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkTree").field("who", self.gate.who()).finish_non_exhaustive()
+    }
+}
+
+impl WorkTree {
+    pub(super) fn new(gate: Arc<Gate>) -> Self {
+        let asked = Arc::clone(&gate);
+        Self { gate, sees: Box::new(move |path| asked.sees_path(path)) }
+    }
+
+    fn vfs(&self) -> &Vfs {
+        self.gate.vfs()
+    }
+
+    /// The items that this identity sees.
+    fn scope(&self) -> Scope<'_> {
+        // Where that cannot be found out, each one is asked about.
+        if self.gate.sees_everything().unwrap_or(false) { Scope::EVERYTHING } else { Scope::seen_by(&*self.sees) }
+    }
+
+    fn status(&self) -> Result<Vec<u8>> {
+        let counts = self.vfs().work_counts(&self.scope())?;
+        let mut text =
+            serde_json::to_vec(&counts).map_err(|e| Error::new(ErrorKind::Io, "show the counts").because(e))?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    fn entry(&self, list: WorkList, node: NodeId) -> Result<WorkEntry> {
+        self.vfs().work_entry(list, node, &self.scope())?.ok_or_else(missing)
+    }
+
+    /// The entry at the place of a link, as long as that is its place.
+    fn link(&self, list: WorkList, at: Place) -> Result<WorkEntry> {
+        let entry = self.entry(list, NodeId(at.0 & ((1 << NODE_BITS) - 1)))?;
+        if place_of(list, &entry) == at { Ok(entry) } else { Err(missing()) }
+    }
+
+    /// The attributes of what is no link.
+    fn own_attr(&self, kind: Kind, size: u64) -> Result<Attr> {
+        let root = self.vfs().getattr(NodeId::ROOT)?;
+        let changed = self.vfs().work_changed_at();
+        let directory = kind == Kind::Directory;
+        let (mode, nlink) = if directory { (0o777, 2) } else { (0o444, 1) };
+        Ok(Attr { kind, mode, nlink, size, blocks: 0, rdev: 0, atime: changed, mtime: changed, ctime: changed, ..root })
+    }
+}
+
+impl Tree for WorkTree {
+    fn name(&self) -> &'static [u8] {
+        b".work"
+    }
+
+    fn attr(&self, at: Place) -> Result<Attr> {
+        match find(at)? {
+            At::Root => {
+                Ok(Attr { nlink: 2 + DIRECTORIES.len() as u32, mode: 0o755, ..self.own_attr(Kind::Directory, 0)? })
+            }
+            At::Directory(_) => self.own_attr(Kind::Directory, 0),
+            At::Status => self.own_attr(Kind::File, self.status()?.len() as u64),
+            At::Link(list, at) => Ok(link_attr(&self.link(list, at)?)),
+        }
+    }
+
+    fn lookup(&self, directory: Place, name: Name<'_>) -> Result<Place> {
+        match find(directory)? {
+            At::Root if name.as_bytes() == STATUS => Ok(STATUS_PLACE),
+            At::Root => {
+                let found = DIRECTORIES.iter().position(|(other, _)| *other == name.as_bytes());
+                found.map(|index| Place(index as u64 + 1)).ok_or_else(missing)
+            }
+            At::Directory(list) => {
+                let node = node_of(name.as_bytes()).ok_or_else(missing)?;
+                let entry = self.entry(list, node)?;
+                if entry.name == name.as_bytes() { Ok(place_of(list, &entry)) } else { Err(missing()) }
+            }
+            At::Status | At::Link(..) => Err(Error::new(ErrorKind::NotADirectory, "look up a name")),
+        }
+    }
+
+    fn open_directory(&self, directory: Place) -> Result<Box<dyn Listing>> {
+        match find(directory)? {
+            At::Root => {
+                let directories = DIRECTORIES.iter().zip(1..);
+                let entry = |name: &[u8], place, kind| TreeEntry { name: name.to_vec(), place, kind };
+                let mut all: Vec<_> =
+                    directories.map(|((name, _), at)| entry(name, Place(at), Kind::Directory)).collect();
+                all.push(entry(STATUS, STATUS_PLACE, Kind::File));
+                Ok(Box::new(all))
+            }
+            At::Directory(list) => {
+                let tree = Self::new(Arc::clone(&self.gate));
+                Ok(Box::new(Links { tree, list, given: Vec::new(), next: Some(WorkKey::START) }))
+            }
+            At::Status | At::Link(..) => Err(Error::new(ErrorKind::NotADirectory, "list what is no directory")),
+        }
+    }
+
+    fn read_file(&self, file: Place) -> Result<Vec<u8>> {
+        match find(file)? {
+            At::Status => self.status(),
+            _ => Err(Error::new(ErrorKind::Invalid, "read what is no file")),
+        }
+    }
+
+    fn read_link(&self, link: Place) -> Result<Vec<u8>> {
+        match find(link)? {
+            At::Link(list, at) => Ok(target(&self.link(list, at)?)),
+            _ => Err(Error::new(ErrorKind::Invalid, "read a link of what is none")),
+        }
+    }
+
+    fn rename(
+        &self,
+        caller: &Caller,
+        (from, name): (Place, Name<'_>),
+        (to, new_name): (Place, Name<'_>),
+        mode: RenameMode,
+    ) -> Result<()> {
+        let (At::Directory(from), At::Directory(WorkList::In(to))) = (find(from)?, find(to)?) else {
+            return Err(read_only());
+        };
+        let node = node_of(name.as_bytes()).ok_or_else(missing)?;
+        let entry = self.entry(from, node)?;
+        if entry.name != name.as_bytes() {
+            return Err(missing());
+        }
+        // From the list of all it is no move from one state to another, and an entry has the name it has.
+        let WorkList::In(state) = from else { return Err(read_only()) };
+        if mode == RenameMode::Exchange || new_name != name {
+            return Err(read_only());
+        }
+        if !may_write(caller, &entry.attr) {
+            return Err(Error::new(ErrorKind::Denied, format!("move work item {node}, whose file may not be written")));
+        }
+        let worker = self.gate.who().agent().map_or_else(|| format!("uid:{}", caller.uid), ToOwned::to_owned);
+        let request = ClaimRequest { worker: &worker, lease: None };
+        self.gate.change(node)?.work_transit(node, Stands::In(state), to, None, &self.scope(), &request).map(drop)
+    }
+}
+
+/// The links of one directory. Read as they are asked for, so that the first are there at once; those that were given out
+/// are kept, so that a position means the same as long as the directory is open.
+struct Links {
+    tree: WorkTree,
+    list: WorkList,
+    given: Vec<(TreeEntry, Attr)>,
+    next: Option<WorkKey>,
+}
+
+impl Listing for Links {
+    fn entry(&mut self, position: u64) -> Result<Option<TreeEntry>> {
+        let position = usize::try_from(position).unwrap_or(usize::MAX);
+        while position >= self.given.len() {
+            let Some(after) = self.next else { return Ok(None) };
+            let (entries, next) = self.tree.vfs().work_entries(self.list, &self.tree.scope(), after)?;
+            self.next = next;
+            let links = entries.into_iter().map(|entry| {
+                let (place, attr) = (place_of(self.list, &entry), link_attr(&entry));
+                (TreeEntry { place, name: entry.name, kind: Kind::Symlink }, attr)
+            });
+            self.given.extend(links);
+        }
+        Ok(self.given.get(position).map(|(entry, _)| entry.clone()))
+    }
+
+    fn attr(&self, position: u64) -> Option<Attr> {
+        self.given.get(usize::try_from(position).ok()?).map(|(_, attr)| *attr)
+    }
+}
+
+fn find(at: Place) -> Result<At> {
+    let directory = |number: u64| {
+        let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1))?;
+        DIRECTORIES.get(index).map(|(_, list)| *list)
+    };
+    let found = match at {
+        Place::ROOT => Some(At::Root),
+        STATUS_PLACE => Some(At::Status),
+        Place(number) if number >> (NODE_BITS + PATH_BITS) == 0 => directory(number).map(At::Directory),
+        Place(number) => directory(number >> (NODE_BITS + PATH_BITS)).map(|list| At::Link(list, at)),
+    };
+    found.ok_or_else(missing)
+}
+
+fn place_of(list: WorkList, entry: &WorkEntry) -> Place {
+    let index = DIRECTORIES.iter().position(|(_, other)| *other == list).map_or(0, |index| index as u64 + 1);
+    let mut digest = DefaultHasher::new();
+    entry.path.hash(&mut digest);
+    let path = digest.finish() >> (u64::BITS - PATH_BITS);
+    Place(index << (NODE_BITS + PATH_BITS) | path << NODE_BITS | entry.node.0 & ((1 << NODE_BITS) - 1))
+}
+
+fn link_attr(entry: &WorkEntry) -> Attr {
+    let size = target(entry).len() as u64;
+    Attr { kind: Kind::Symlink, mode: 0o777, nlink: 1, size, blocks: 0, rdev: 0, ..entry.attr }
+}
+
+/// Where a link points, from its directory.
+fn target(entry: &WorkEntry) -> Vec<u8> {
+    [b"../..", entry.path.as_bytes()].concat()
+}
+
+/// Whether the mode bits of a file let a caller write to it. Supplementary groups are not known here.
+fn may_write(caller: &Caller, attr: &Attr) -> bool {
+    let bit = if caller.uid == attr.uid {
+        0o200
+    } else if caller.gid == attr.gid {
+        0o020
+    } else {
+        0o002
+    };
+    caller.uid == 0 || attr.mode & bit != 0
+}
+
+fn missing() -> Error {
+    Error::new(ErrorKind::NotFound, "find an entry of the queue")
+}

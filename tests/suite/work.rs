@@ -1,0 +1,18 @@
+//! The queue of work items and custom metadata, through the library.
+//!
+//! The rules quoted are those of the sections "Custom metadata" and "Work queue" of the semantics. Every test ends in
+//! [`Store::end`], which holds the queue against the attributes and the views against the lists.
+
+mod commands;
+mod door;
+mod find;
+mod lease;
+mod migrate;
+mod queue;
+mod race;
+mod random;
+mod seed;
+mod store;
+mod transitions;
+
+use store::Store;
