@@ -52,6 +52,8 @@ pub(super) struct LiveState {
     pub(super) pages_stale: bool,
     /// Handles served by the filesystem.
     pub(super) vfs_handles: u32,
+    /// Those of them that may write.
+    pub(super) vfs_writers: u32,
     /// Those of them that write past the kernel's page cache.
     pub(super) direct_writers: u32,
 }

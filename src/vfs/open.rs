@@ -38,6 +38,7 @@ impl Vfs {
             state.loaded = true;
             state.changed = true;
             state.vfs_handles += 1;
+            state.vfs_writers += u32::from(open.write);
             state.direct_writers += u32::from(direct);
         }
         let file = FileHandle { live, write: open.write, kernel: false, dropped_pages: false, direct };
@@ -85,6 +86,7 @@ impl Vfs {
             // Another mount's kernel serves the file and this one's cannot: nothing may be cached here, because what is
             // written there is not seen.
             state.vfs_handles += 1;
+            state.vfs_writers += u32::from(open.write);
             state.direct_writers += u32::from(open.write);
             return Ok((Serving::Vfs { keep_cache: false, direct: true }, false));
         }
@@ -95,18 +97,14 @@ impl Vfs {
             let stale = self.stale_pages.lock().contains(&live.id);
             state.pages_stale = stale;
             // Reads that the kernel answers from its pages are not seen here: when the next one is to be noted, as relatime
-            // wants it after each change, the pages go. For the same reason only where nobody else has the file open: then
-            // the open is noted, because the other handle may be closed and the kernel has not told yet.
-            let due = open.read && state.atime_due;
-            let unseen = due && state.vfs_handles == 0;
-            if due && !unseen {
-                self.note_read(state);
-            }
+            // wants it after each change, the pages go. For the same reason only where nobody has the file open to write.
+            let unseen = open.read && state.atime_due && state.vfs_writers == 0;
             let keep_cache = !stale && !unseen;
             // All or none: a page that one handle fills while another writes past it would stay as it was.
             let alone = state.vfs_handles == 0 && open.direct && open.write && !open.read;
             let direct = alone || state.direct_writers > 0;
             state.vfs_handles += 1;
+            state.vfs_writers += u32::from(open.write);
             state.direct_writers += u32::from(direct && open.write);
             return Ok((Serving::Vfs { keep_cache, direct }, false));
         };
@@ -199,6 +197,7 @@ impl Vfs {
                 }
             } else {
                 state.vfs_handles -= 1;
+                state.vfs_writers -= u32::from(file.write);
                 state.direct_writers -= u32::from(file.direct && file.write);
                 if file.direct && file.write && state.vfs_handles > 0 {
                     // Who has it mapped may have filled pages in between.
