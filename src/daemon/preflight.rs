@@ -192,7 +192,7 @@ fn clear_dead(mountpoint: &Path, attempted: &str) -> Result<()> {
 /// Whether nobody answers for a FUSE mount any more. Asked with statfs(2), which always reaches the daemon: stat(2) of a
 /// dead mount succeeds for as long as the kernel believes the attributes it has.
 fn is_dead(mountpoint: &Path) -> bool {
-    matches!(rustix::fs::statfs(mountpoint), Err(Errno::NOTCONN | Errno::CONNABORTED))
+    matches!(rustix::fs::statfs(mountpoint), Err(Errno::NOTCONN | Errno::CONNABORTED | Errno::CANCELED))
 }
 
 fn check_directory(mountpoint: &Path, attempted: &str) -> Result<()> {
