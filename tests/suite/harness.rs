@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -168,6 +169,10 @@ impl Mounted {
         let pid = self.daemon();
         kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
         wait_until("the killed daemon is gone", 30, || !is_running(pid));
+        // Its rings go some milliseconds before its connection: until then the mount is neither alive nor dead.
+        wait_until("its mount is dead", 30, || {
+            matches!(rustix::fs::statfs(self.root()), Err(Errno::NOTCONN | Errno::CONNABORTED))
+        });
     }
 
     /// What the log holds.
