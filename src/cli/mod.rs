@@ -68,6 +68,7 @@ enum Command {
     Mount(mount::Mount),
     #[command(visible_alias = "unmount")]
     Umount(mount::Umount),
+    Mounts(mount::Mounts),
     Fsck(store::Fsck),
     Meta(meta::Meta),
     Find(meta::Find),
@@ -106,6 +107,7 @@ impl Cli {
             Command::Init(init) => init.run(),
             Command::Mount(mount) => mount.run(),
             Command::Umount(umount) => umount.run(),
+            Command::Mounts(mounts) => mounts.run(),
             Command::Meta(meta) => meta.run(),
             Command::Find(find) => find.run(),
             Command::Work(work) => work.run(),

@@ -169,4 +169,10 @@ pub struct MountWish {
     pub mountpoint: Vec<u8>,
     /// Options as `nexus mount -o` takes them.
     pub options: Vec<String>,
+    /// Whose sight it is to be.
+    pub tenant: Option<String>,
+    /// The agent of that tenant.
+    pub agent: Option<String>,
+    /// Whether nothing is hidden from it.
+    pub is_admin: bool,
 }

@@ -1,4 +1,4 @@
-//! A store that lives: one process that mounts a store, answers, and stops in good order.
+//! A store that lives: one process that mounts a store, once or many times, answers, and stops in good order.
 //!
 //! Promises: success is reported only after the mount answers; a process that ends has drained first, and what it could
 //! not make durable is said, in its log and to whoever unmounts. The order of the end is fixed: the kernel ends the
@@ -8,6 +8,8 @@
 //! everything about terminals, environment and exit codes.
 
 mod background;
+mod fleet;
+mod list;
 mod log_file;
 mod mount_table;
 mod options;
@@ -23,32 +25,59 @@ mod users;
 use std::path::PathBuf;
 
 use crate::advice;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::model::Principal;
 use crate::view::Settings;
 
 pub use crate::fuse::MountEntry;
+pub use fleet::Fleet;
+pub use list::{Mounted, mounted};
 pub use mount_table::{data_dir_of, explain_in_use, mount_at, mount_of};
-pub use options::MountFlags;
+pub use options::{LockScope, MountFlags};
 pub use unmount::{Unmounted, unmount};
 
-/// What to mount where, and how.
+/// What to mount where, and how: one process serves all of it.
 #[derive(Clone, Debug)]
 pub struct MountRequest {
     /// The directory of the store.
     pub data_dir: PathBuf,
-    /// The directory that becomes its root.
-    pub mountpoint: PathBuf,
-    /// How, mount(8).
-    pub flags: MountFlags,
-    /// As whom, and under which rules.
-    pub view: Settings,
+    /// Its mounts, one at least.
+    pub mounts: Vec<MountSpec>,
     /// Memory for pages of the database, in MiB.
     pub cache_size_mb: u64,
 }
 
-/// Mounts and serves in this process until the mount has ended and everything is durable.
+/// One mount.
+#[derive(Clone, Debug)]
+pub struct MountSpec {
+    /// The directory that becomes the root of the store.
+    pub mountpoint: PathBuf,
+    /// As whom, and under which rules.
+    pub view: Settings,
+    /// How, mount(8).
+    pub flags: MountFlags,
+}
+
+/// A mount that there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountState {
+    /// Where, as the kernel spells it.
+    pub mountpoint: PathBuf,
+    /// Whose sight of the store it is.
+    pub principal: Principal,
+    /// Whether nothing can be changed through it.
+    pub read_only: bool,
+    /// Whether the kernel serves big files by itself.
+    pub passthrough: bool,
+    /// How far locks reach.
+    pub locks: LockScope,
+    /// How requests come from the kernel, in words; empty where that is not known.
+    pub transport: String,
+}
+
+/// Mounts and serves in this process until the last mount has ended and everything is durable.
 ///
-/// SIGTERM, SIGINT and SIGHUP end the mount as [`unmount()`] does.
+/// SIGTERM, SIGINT and SIGHUP end the mounts as [`unmount()`] does.
 ///
 /// # Errors
 /// `NotFound` when there is no store or no mountpoint, `InUse` when either is taken, what opening the store or mounting
@@ -58,13 +87,13 @@ pub fn mount_foreground(request: &MountRequest) -> Result<()> {
     serve::serve(&plan, || Ok(()))
 }
 
-/// Mounts in a process of its own and returns once the mount answers.
+/// Mounts in a process of its own and returns once all mounts answer.
 ///
 /// Must be called before this process has started a thread, fork(2). The new process keeps no descriptor of this one,
 /// works in `/`, and writes its log to `nexus.log` in the data directory; it never returns from this function.
 ///
 /// # Errors
-/// As [`mount_foreground`] up to the moment the mount answers; `Io` when the new process died before that.
+/// As [`mount_foreground`] up to the moment the mounts answer; `Io` when the new process died before that.
 pub fn mount_background(request: &MountRequest) -> Result<()> {
     let plan = preflight::plan(request)?;
     match background::fork()? {
@@ -83,4 +112,12 @@ pub fn mount_background(request: &MountRequest) -> Result<()> {
             std::process::exit(1)
         }
     }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map(drop)
+        .map_err(|e| Error::io(format!("starting the thread '{name}'"), e))
 }

@@ -42,8 +42,19 @@ pub struct MountFlags {
     pub passthrough: bool,
     /// How many threads answer over /dev/fuse; `None` lets the number of processors decide.
     pub threads: Option<usize>,
+    /// Where locks are kept; `None` lets the number of mounts decide.
+    pub locks: Option<LockScope>,
     /// How requests come; `None` when nobody said.
     pub transport: Option<Transport>,
+}
+
+/// How far flock(2) and fcntl(2) reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockScope {
+    /// Within one mount: the kernel keeps them.
+    Local,
+    /// All mounts of the store; each close is one request more.
+    Store,
 }
 
 impl Default for MountFlags {
@@ -60,6 +71,7 @@ impl Default for MountFlags {
             cache_seconds: CACHE_SECONDS_DEFAULT,
             passthrough: true,
             threads: None,
+            locks: None,
             transport: None,
         }
     }
@@ -99,7 +111,7 @@ const SWITCHES: &[(&str, Switch)] = &[
 ];
 
 /// Options with a value.
-const VALUED: &[&str] = &["cache_seconds", "threads", "transport"];
+const VALUED: &[&str] = &["cache_seconds", "threads", "locks", "transport"];
 
 /// Options that exist elsewhere and are refused here, with the reason.
 const REFUSED: &[(&str, &str)] = &[
@@ -143,6 +155,14 @@ impl MountFlags {
             ("threads", Some(value)) => {
                 let threads = value.parse().ok().filter(|n| (1..=THREADS_MAX).contains(n));
                 self.threads = Some(threads.ok_or_else(|| bad_value(word, "a number from 1 to 256"))?);
+                return Ok(());
+            }
+            ("locks", Some(value)) => {
+                self.locks = Some(match value {
+                    "local" => LockScope::Local,
+                    "store" => LockScope::Store,
+                    _ => return Err(bad_value(word, "local or store")),
+                });
                 return Ok(());
             }
             ("transport", Some(value)) => {
@@ -195,7 +215,8 @@ mod tests {
         assert!(both.noatime && both.sync && both.dirsync);
         let undone = "ro,rw,noexec,exec,dev,nodev,suid,nosuid,noatime,relatime,sync,async,no_passthrough,passthrough";
         assert_eq!(flags(undone).unwrap(), MountFlags::default());
-        let valued = flags("cache_seconds=0.5,threads=3,transport=io_uring").unwrap();
+        let valued = flags("cache_seconds=0.5,threads=3,locks=store,transport=io_uring").unwrap();
+        assert_eq!(valued.locks, Some(LockScope::Store));
         assert_eq!((valued.cache_seconds, valued.threads), (0.5, Some(3)));
         assert_eq!(valued.transport, Some(Transport::IoUring));
     }
@@ -210,6 +231,7 @@ mod tests {
             ("ro=1", "it takes no value"),
             ("threads", "it takes a value"),
             ("threads=0", "a number from 1 to 256"),
+            ("locks=all", "local or store"),
             ("transport=ring", "auto, io_uring or dev_fuse"),
             ("cache_seconds=-1", "seconds from 0"),
             ("cache_seconds=NaN", "seconds from 0"),

@@ -11,34 +11,58 @@ use rustix::io::Errno;
 
 use super::mount_table::{data_dir_of, mount_at, source_of};
 use super::unmount::detach;
-use super::{MountFlags, MountRequest};
+use super::{MountFlags, MountRequest, MountSpec};
 use crate::advice::refusal;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Principal;
 use crate::view::Settings;
 
 /// Dead mounts may lie on top of each other, one for each kill and mount; more than this is something else.
 const DEAD_MOUNTS_MAX: usize = 16;
 
-/// A mount that may be attempted: paths are canonical and do not contain each other.
+/// Mounts that may be attempted: paths are canonical and do not contain each other.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     /// The store.
     pub(super) data_dir: PathBuf,
-    /// The source of the mount, which names the store.
+    /// The source of its mounts, which names the store.
     pub(super) source: String,
-    /// Where.
-    pub(super) mountpoint: PathBuf,
-    /// How.
-    pub(super) flags: MountFlags,
-    /// As whom.
-    pub(super) view: Settings,
+    /// Where and how.
+    pub(super) berths: Vec<Berth>,
     /// Memory for pages of the database, in MiB.
     pub(super) cache_size_mb: u64,
 }
 
+/// A place for one mount.
+#[derive(Clone, Debug)]
+pub(super) struct Berth {
+    /// Where.
+    pub(super) mountpoint: PathBuf,
+    /// As whom.
+    pub(super) view: Settings,
+    /// How.
+    pub(super) flags: MountFlags,
+}
+
+impl Plan {
+    /// The rules, which are the same for all mounts of a store.
+    pub(super) fn settings(&self) -> Settings {
+        self.berths.first().map_or_else(|| Settings::of(Principal::default()), |berth| berth.view.clone())
+    }
+
+    /// What is attempted, in words.
+    pub(super) fn attempted(&self) -> String {
+        let places: Vec<_> = self.berths.iter().map(|berth| berth.mountpoint.display().to_string()).collect();
+        format!("mounting on {}", places.join(" and "))
+    }
+}
+
 /// Checks a request.
 pub(super) fn plan(request: &MountRequest) -> Result<Plan> {
-    let attempted = format!("mounting on {}", request.mountpoint.display());
+    let attempted = match request.mounts.first() {
+        Some(first) => format!("mounting on {}", first.mountpoint.display()),
+        None => return Err(Error::new(ErrorKind::Invalid, "mounting nowhere")),
+    };
     let data_dir = locate_store(&request.data_dir, &attempted)?;
     // The mount table must name the store so that it is found again, and it is read as text by df(1) and others.
     let Some(source) = data_dir.to_str().map(source_of) else {
@@ -49,10 +73,37 @@ pub(super) fn plan(request: &MountRequest) -> Result<Plan> {
             "rename it",
         ));
     };
-    let mountpoint = locate(&request.mountpoint, &attempted)?;
+    let mut berths: Vec<Berth> = Vec::new();
+    for spec in &request.mounts {
+        let berth = berth(&data_dir, spec)?;
+        if let Some(other) = berths.iter().find(|other| touch(&other.mountpoint, &berth.mountpoint)) {
+            return Err(refusal(
+                ErrorKind::Invalid,
+                format!("mounting on {}", spec.mountpoint.display()),
+                format!(
+                    "it is, or lies in or around, another mountpoint of the same store, {}",
+                    other.mountpoint.display()
+                ),
+                "choose directories that do not contain each other",
+            ));
+        }
+        berths.push(berth);
+    }
+    Ok(Plan { data_dir, source, berths, cache_size_mb: request.cache_size_mb })
+}
+
+/// Whether one of two paths contains the other.
+fn touch(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
+/// Checks one mount of the store in `data_dir`, which is canonical.
+pub(super) fn berth(data_dir: &Path, spec: &MountSpec) -> Result<Berth> {
+    let attempted = format!("mounting on {}", spec.mountpoint.display());
+    let mountpoint = locate(&spec.mountpoint, &attempted)?;
     clear_dead(&mountpoint, &attempted)?;
     check_directory(&mountpoint, &attempted)?;
-    check_apart(&data_dir, &mountpoint, &attempted)?;
+    check_apart(data_dir, &mountpoint, &attempted)?;
     if let Some(entry) = mount_at(&mountpoint)?
         && let Some(mounted) = data_dir_of(&entry)
     {
@@ -71,14 +122,7 @@ pub(super) fn plan(request: &MountRequest) -> Result<Plan> {
             "as root: modprobe fuse (in a container, pass the device in: --device /dev/fuse)",
         ));
     }
-    Ok(Plan {
-        data_dir,
-        source,
-        mountpoint,
-        flags: request.flags.clone(),
-        view: request.view.clone(),
-        cache_size_mb: request.cache_size_mb,
-    })
+    Ok(Berth { mountpoint, view: spec.view.clone(), flags: spec.flags.clone() })
 }
 
 /// The refusal of a data directory without a store.
@@ -179,14 +223,33 @@ mod tests {
     use super::*;
 
     fn refused(data_dir: &Path, mountpoint: &Path) -> Error {
-        let request = MountRequest {
-            data_dir: data_dir.into(),
+        plan(&request(data_dir, &[mountpoint])).unwrap_err()
+    }
+
+    fn request(data_dir: &Path, mountpoints: &[&Path]) -> MountRequest {
+        let spec = |mountpoint: &&Path| MountSpec {
             mountpoint: mountpoint.into(),
+            view: Settings::of(Principal::default()),
             flags: MountFlags::default(),
-            view: Settings::of(crate::model::Principal::default()),
-            cache_size_mb: 64,
         };
-        plan(&request).unwrap_err()
+        MountRequest { data_dir: data_dir.into(), mounts: mountpoints.iter().map(spec).collect(), cache_size_mb: 64 }
+    }
+
+    #[test]
+    fn mountpoints_must_not_contain_each_other() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let base = directory.path();
+        for below in ["data", "a/b", "c"] {
+            fs::create_dir_all(base.join(below)).unwrap();
+        }
+        let places = [base.join("a"), base.join("a/b"), base.join("c")];
+        for (one, other) in [(0, 1), (1, 0), (2, 2)] {
+            let refused = plan(&request(&base.join("data"), &[&places[one], &places[other]])).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+        }
+        let both = plan(&request(&base.join("data"), &[&places[0], &places[2]])).unwrap();
+        assert_eq!(both.berths.len(), 2);
+        assert_eq!(plan(&request(base, &[])).unwrap_err().kind(), ErrorKind::Invalid);
     }
 
     #[test]

@@ -1,28 +1,31 @@
 //! The daemon as others may ask it about itself, over the socket of the store.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Weak};
 
-use super::preflight::Plan;
-use crate::client::{MountInfo, Role, Steward};
+use super::{Fleet, MountFlags};
+use crate::client::{MountInfo, MountWish, Role, Steward};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Principal;
 
-/// A daemon with one mount.
+/// A daemon with its mounts. It does not keep the store open: a connection that lingers must not hold the lock.
 #[derive(Debug)]
 pub(super) struct Daemon {
-    mount: MountInfo,
+    fleet: Weak<Fleet>,
 }
 
 impl Daemon {
-    /// The daemon that serves this mount.
-    pub(super) fn of(plan: &Plan) -> Self {
-        let mount = MountInfo {
-            mountpoint: plan.mountpoint.as_os_str().as_bytes().to_vec(),
-            tenant: None,
-            agent: None,
-            read_only: plan.flags.read_only,
-            transport: None,
-            passthrough: None,
-        };
-        Self { mount }
+    /// The daemon that serves these mounts.
+    pub(super) fn of(fleet: &Arc<Fleet>) -> Self {
+        Self { fleet: Arc::downgrade(fleet) }
+    }
+
+    fn fleet(&self) -> Result<Arc<Fleet>> {
+        self.fleet
+            .upgrade()
+            .ok_or_else(|| Error::new(ErrorKind::InUse, "reach the mounts of a process that is about to end"))
     }
 }
 
@@ -32,6 +35,37 @@ impl Steward for Daemon {
     }
 
     fn mounts(&self) -> Vec<MountInfo> {
-        vec![self.mount.clone()]
+        let mounts = self.fleet.upgrade().map(|fleet| fleet.mounts()).unwrap_or_default();
+        let infos = mounts.into_iter().map(|mount| MountInfo {
+            mountpoint: mount.mountpoint.as_os_str().as_bytes().to_vec(),
+            tenant: mount.principal.tenant().map(str::to_owned),
+            agent: mount.principal.agent().map(str::to_owned),
+            read_only: mount.read_only,
+            transport: Some(mount.transport).filter(|transport| !transport.is_empty()),
+            passthrough: Some(mount.passthrough),
+        });
+        infos.collect()
     }
+
+    fn mount(&self, wish: &MountWish) -> Result<()> {
+        let mut flags = MountFlags::default();
+        wish.options.iter().try_for_each(|words| flags.apply(words))?;
+        let principal = Principal::new(wish.tenant.clone(), wish.agent.clone(), wish.is_admin)?;
+        let fleet = self.fleet()?;
+        let spec = fleet.spec_for(path(&wish.mountpoint).to_owned(), principal, flags);
+        fleet.add_mount(&spec)
+    }
+
+    fn unmount(&self, mountpoint: &[u8], lazy: bool) -> Result<()> {
+        self.fleet()?.remove_mount(path(mountpoint), lazy)
+    }
+
+    fn stop(&self, lazy: bool) -> Result<()> {
+        self.fleet()?.stop(lazy);
+        Ok(())
+    }
+}
+
+fn path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
 }

@@ -18,11 +18,19 @@ const FIRST_NOTE: Duration = Duration::from_secs(3);
 /// How long a lazy unmount waits for those who still use the mount.
 const LAZY_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often the record of a daemon with several mounts is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 /// How an unmount went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmounted {
     /// Everything is durable and the daemon is gone.
     Ended,
+    /// What was written through it is durable; the daemon serves other mounts of the store.
+    OthersStay {
+        /// How many.
+        mounts: usize,
+    },
     /// The name is gone; the daemon serves those who still use the mount, and ends with the last of them.
     StillServing {
         /// The daemon.
@@ -60,10 +68,21 @@ pub fn unmount(mountpoint: &Path, lazy: bool, note: &mut dyn FnMut(&str)) -> Res
     let (Some(record), Some(process)) = (&record, &process) else {
         return Ok(if record.is_some() { Unmounted::WasDead } else { Unmounted::NotWaited });
     };
-    if !wait(process, lazy, note)? {
-        return Ok(Unmounted::StillServing { pid: process.pid() });
+    match wait(process, (&data_dir, record, &mountpoint), lazy, note)? {
+        Waited::Ended => check_end(&data_dir, record, &attempted),
+        Waited::OthersStay(mounts) => Ok(Unmounted::OthersStay { mounts }),
+        Waited::GaveUp => Ok(Unmounted::StillServing { pid: process.pid() }),
     }
-    check_end(&data_dir, record, &attempted)
+}
+
+/// What a wait has brought.
+enum Waited {
+    /// The daemon is gone.
+    Ended,
+    /// The mount is, and so many others are not.
+    OthersStay(usize),
+    /// Somebody uses the mount.
+    GaveUp,
 }
 
 fn store_behind(mountpoint: &Path, attempted: &str) -> Result<PathBuf> {
@@ -80,14 +99,31 @@ fn store_behind(mountpoint: &Path, attempted: &str) -> Result<PathBuf> {
     })
 }
 
-/// Waits for the end of the daemon; says whether it came.
-fn wait(process: &Process, lazy: bool, note: &mut dyn FnMut(&str)) -> Result<bool> {
+/// Waits for the end of the daemon, or for its record to say that it is done with the mount and goes on for others.
+fn wait(
+    process: &Process,
+    (data_dir, before, mountpoint): (&Path, &Record, &Path),
+    lazy: bool,
+    note: &mut dyn FnMut(&str),
+) -> Result<Waited> {
     let start = Instant::now();
     let mut next_note = FIRST_NOTE;
-    while !process.wait(next_note.saturating_sub(start.elapsed()))? {
+    loop {
+        let alone = before.mounts.len() <= 1;
+        let patience = next_note.saturating_sub(start.elapsed());
+        if process.wait(if alone { patience } else { patience.min(LOOK_AGAIN) })? {
+            return Ok(Waited::Ended);
+        }
+        if !alone && let Some(now) = Record::read(data_dir)?.filter(|now| now.daemon == before.daemon) {
+            let gone = now.mounts.iter().all(|mount| mount.mountpoint != mountpoint);
+            // With the last mount the record stays as it is until the process has ended.
+            if gone && !now.mounts.is_empty() {
+                return Ok(Waited::OthersStay(now.mounts.len()));
+            }
+        }
         let waited = start.elapsed();
         if lazy && waited >= LAZY_PATIENCE {
-            return Ok(false);
+            return Ok(Waited::GaveUp);
         }
         if waited < next_note {
             continue;
@@ -96,7 +132,6 @@ fn wait(process: &Process, lazy: bool, note: &mut dyn FnMut(&str)) -> Result<boo
         note(&format!("process {} {doing}, {} s so far", process.pid(), waited.as_secs()));
         next_note = if lazy { LAZY_PATIENCE } else { next_note * 2 };
     }
-    Ok(true)
 }
 
 /// What the record says now that the daemon is gone.

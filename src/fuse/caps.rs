@@ -2,11 +2,12 @@
 //!
 //! An allow-list: a capability is asked for only when everything that follows from it is done. Not asked for, and why:
 //! - `WRITEBACK_CACHE`: excludes passthrough, and the daemon would see sizes and times late;
-//! - `POSIX_LOCKS`, `FLOCK_LOCKS`: without them the kernel locks by itself, which is right for one mount and cannot
-//!   deadlock the daemon;
+//! - `POSIX_LOCKS`, `FLOCK_LOCKS` where one mount is alone: without them the kernel locks by itself, and a close is no
+//!   request;
 //! - `SETXATTR_EXT`, `SECURITY_CTX`, `CREATE_SUPP_GROUP`, `ALLOW_IDMAP`, `HAS_RESEND`: bring request fields that fuser
 //!   does not hand on;
-//! - `AUTO_INVAL_DATA`: every change is made or announced by this daemon, nothing has to be guessed from times;
+//! - `AUTO_INVAL_DATA`: every change is made or announced by this daemon (`teller`), nothing has to be guessed from times:
+//!   a time that was set back would hide a change, and a mount's own writes would drop its own pages;
 //! - `READDIRPLUS_AUTO`: with long lifetimes the attributes of a listing are not wasted even when nobody asks at once.
 
 use fuser::{InitFlags, KernelConfig};
@@ -38,13 +39,16 @@ const WANTED: [InitFlags; 8] = [
 ];
 
 /// Answers the kernel's offer. `stack_depth`: how deep the store's own filesystem is stacked where passthrough is wanted.
-/// `ring`: requests are wanted over io_uring; says whether they will come there. After that answer the kernel holds all
-/// requests back until the queues are there.
-pub(super) fn negotiate(config: &mut KernelConfig, stack_depth: Option<u32>, ring: bool) -> bool {
+/// `locks`: they are kept in the store. `ring`: requests are wanted over io_uring; says whether they will come there. After
+/// that answer the kernel holds all requests back until the queues are there.
+pub(super) fn negotiate(config: &mut KernelConfig, stack_depth: Option<u32>, locks: bool, ring: bool) -> bool {
     for wanted in WANTED {
         if config.add_capabilities(wanted).is_err() {
             debug!("this kernel does not know {wanted:?}");
         }
+    }
+    if locks && config.add_capabilities(InitFlags::FUSE_POSIX_LOCKS | InitFlags::FUSE_FLOCK_LOCKS).is_err() {
+        debug!("this kernel keeps locks by itself");
     }
     if let Some(depth) = stack_depth {
         // An older kernel does not know passthrough; the probe that follows finds out.

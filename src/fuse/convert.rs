@@ -6,7 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Kind, perm};
-use crate::vfs::{Allocate, OpenMode, RenameMode, Seek, XattrMode};
+use crate::vfs::{Allocate, LockMode, OpenMode, RenameMode, Seek, XattrMode};
 
 /// `RENAME_NOREPLACE` of linux/fs.h.
 const RENAME_NOREPLACE: u32 = libc::RENAME_NOREPLACE;
@@ -82,6 +82,27 @@ pub(super) fn allocate(mode: i32) -> Result<Allocate> {
     }
 }
 
+/// The type of a lock, fcntl(2); `None` gives one up.
+///
+/// # Errors
+/// `Invalid` for a type that does not exist.
+pub(super) fn lock_mode(kind: i32) -> Result<Option<LockMode>> {
+    match kind {
+        libc::F_RDLCK => Ok(Some(LockMode::Shared)),
+        libc::F_WRLCK => Ok(Some(LockMode::Exclusive)),
+        libc::F_UNLCK => Ok(None),
+        _ => Err(invalid("take a lock of a type that does not exist")),
+    }
+}
+
+/// The type of a lock that is held.
+pub(super) fn lock_type(mode: LockMode) -> i32 {
+    match mode {
+        LockMode::Shared => libc::F_RDLCK,
+        LockMode::Exclusive => libc::F_WRLCK,
+    }
+}
+
 /// The flags of setxattr(2).
 ///
 /// # Errors
@@ -123,6 +144,9 @@ mod tests {
         for mode in [libc::FALLOC_FL_PUNCH_HOLE, libc::FALLOC_FL_COLLAPSE_RANGE, libc::FALLOC_FL_INSERT_RANGE] {
             assert_eq!(allocate(mode).unwrap_err().kind(), ErrorKind::Unsupported);
         }
+        assert_eq!(lock_mode(lock_type(LockMode::Exclusive)).unwrap(), Some(LockMode::Exclusive));
+        assert_eq!(lock_mode(libc::F_UNLCK).unwrap(), None);
+        assert_eq!(lock_mode(99).unwrap_err().kind(), ErrorKind::Invalid);
         assert_eq!(xattr_mode(2).unwrap(), XattrMode::Replace);
         assert_eq!(xattr_mode(3).unwrap_err().kind(), ErrorKind::Invalid);
         assert_eq!(node_mode(libc::S_IFIFO | 0o4755).unwrap(), (Kind::Fifo, 0o4755));

@@ -19,6 +19,16 @@ impl Errno {
     pub(super) const IO: Self = Self(libc::EIO);
     /// The request is never answered otherwise: the kernel stops sending it.
     pub(super) const NOT_IMPLEMENTED: Self = Self(libc::ENOSYS);
+    /// What the kernel believed of a name is not so any more: it asks for the name and tries again (`do_filp_open`).
+    pub(super) const STALE: Self = Self(libc::ESTALE);
+    /// A value that no caller should send.
+    pub(super) const INVALID: Self = Self(libc::EINVAL);
+    /// Somebody else has the lock, fcntl(2).
+    pub(super) const LOCKED: Self = Self(libc::EAGAIN);
+    /// Waiting for the lock would have no end, fcntl(2).
+    pub(super) const DEADLOCK: Self = Self(libc::EDEADLK);
+    /// A signal has ended the wait, signal(7).
+    pub(super) const INTERRUPTED: Self = Self(libc::EINTR);
     /// No such device control, ioctl(2).
     pub(super) const NO_IOCTL: Self = Self(libc::ENOTTY);
     /// The buffer is smaller than the value, getxattr(2).

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, IoctlFlags,
@@ -19,11 +19,13 @@ use fuser::{
 };
 
 use super::caps;
+use super::convert::lock_type;
 use super::errno::{Errno, answer};
 use super::fuser_types::{bare_attr, caller, file_attr, file_type, node, set_time};
 use super::handlers::{Access, Handlers, Xattr};
+use super::locking::Asked;
 use crate::model::{Attr, AttrChange, Kind, NAME_BYTES_MAX, NodeId};
-use crate::vfs::{DirEntry, HandleId};
+use crate::vfs::{DirEntry, HandleId, LockKind};
 
 /// An inode number names one node for ever, so no generation is needed to tell two of them apart.
 const GENERATION: Generation = Generation(0);
@@ -37,14 +39,20 @@ thread_local! {
 pub(super) struct Frontend {
     handlers: Arc<Handlers>,
     stack_depth: Option<u32>,
+    locks: bool,
     ring: Option<Arc<AtomicBool>>,
 }
 
 impl Frontend {
-    /// `stack_depth`: for the handshake, see [`caps::negotiate`]. `ring`: requests are wanted over io_uring; set when
-    /// they will come there.
-    pub(super) fn new(handlers: Arc<Handlers>, stack_depth: Option<u32>, ring: Option<Arc<AtomicBool>>) -> Self {
-        Self { handlers, stack_depth, ring }
+    /// `stack_depth`, `locks`: for the handshake, see [`caps::negotiate`]. `ring`: requests are wanted over io_uring; set
+    /// when they will come there.
+    pub(super) fn new(
+        handlers: Arc<Handlers>,
+        stack_depth: Option<u32>,
+        locks: bool,
+        ring: Option<Arc<AtomicBool>>,
+    ) -> Self {
+        Self { handlers, stack_depth, locks, ring }
     }
 }
 
@@ -52,13 +60,6 @@ impl Frontend {
     fn reply_entry(&self, reply: ReplyEntry, answer: Result<Attr, Errno>) {
         match answer {
             Ok(attr) => reply.entry(&self.handlers.lifetime_of(attr.id), &file_attr(&attr), GENERATION),
-            Err(errno) => reply.error(errno.into()),
-        }
-    }
-
-    fn reply_attr(&self, reply: ReplyAttr, answer: Result<Attr, Errno>) {
-        match answer {
-            Ok(attr) => reply.attr(&self.handlers.lifetime_of(attr.id), &file_attr(&attr)),
             Err(errno) => reply.error(errno.into()),
         }
     }
@@ -74,10 +75,22 @@ fn handle(number: FileHandle) -> HandleId {
     HandleId(number.0)
 }
 
+/// A lock that is asked for. fuser does not say of which kind it is.
+fn asked(ino: INodeNo, owner: LockOwner, (first, last): (u64, u64), mode: i32, pid: u32) -> Asked {
+    Asked { node: node(ino), kind: LockKind::Record, owner: owner.0, first, last, mode, pid }
+}
+
 /// Encodes an answer that has nothing to tell but success.
 fn reply_empty(reply: ReplyEmpty, answer: Result<(), Errno>) {
     match answer {
         Ok(()) => reply.ok(),
+        Err(errno) => reply.error(errno.into()),
+    }
+}
+
+fn reply_attr(reply: ReplyAttr, answer: Result<Attr, Errno>, lifetime: Duration) {
+    match answer {
+        Ok(attr) => reply.attr(&lifetime, &file_attr(&attr)),
         Err(errno) => reply.error(errno.into()),
     }
 }
@@ -102,7 +115,7 @@ fn open_flags(access: Access) -> FopenFlags {
 
 impl Filesystem for Frontend {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        let agreed = caps::negotiate(config, self.stack_depth, self.ring.is_some());
+        let agreed = caps::negotiate(config, self.stack_depth, self.locks, self.ring.is_some());
         if let Some(ring) = &self.ring {
             ring.store(agreed, Ordering::Relaxed);
         }
@@ -122,14 +135,14 @@ impl Filesystem for Frontend {
         }
     }
 
-    fn forget(&self, _: &Request, ino: INodeNo, _: u64) {
+    fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
         // The kernel waits for no answer. Of a batch fuser makes single calls.
-        answer("forget", node(ino), || self.handlers.forget(node(ino))).ok();
+        answer("forget", node(ino), || self.handlers.forget(node(ino), lookups)).ok();
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let outcome = answer("getattr", node(ino), || self.handlers.getattr(node(ino)));
-        self.reply_attr(reply, outcome);
+        reply_attr(reply, outcome, self.handlers.lifetime_of(node(ino)));
     }
 
     fn setattr(
@@ -156,7 +169,7 @@ impl Filesystem for Frontend {
             let change = AttrChange { mode, uid, gid, size, atime: times.0, mtime: times.1 };
             self.handlers.setattr(&caller(request), node(ino), change)
         });
-        self.reply_attr(reply, outcome);
+        reply_attr(reply, outcome, self.handlers.lifetime_of_changed(node(ino)));
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
@@ -222,8 +235,10 @@ impl Filesystem for Frontend {
     }
 
     fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        let outcome = answer("link", node(ino), || self.handlers.link(node(ino), node(newparent), newname.as_bytes()));
-        self.reply_entry(reply, outcome);
+        match answer("link", node(ino), || self.handlers.link(node(ino), node(newparent), newname.as_bytes())) {
+            Ok(attr) => reply.entry(&self.handlers.lifetime_of_changed(attr.id), &file_attr(&attr), GENERATION),
+            Err(errno) => reply.error(errno.into()),
+        }
     }
 
     fn create(
@@ -322,11 +337,12 @@ impl Filesystem for Frontend {
         ino: INodeNo,
         fh: FileHandle,
         _: OpenFlags,
-        _: Option<LockOwner>,
+        owner: Option<LockOwner>,
         _: bool,
         reply: ReplyEmpty,
     ) {
-        reply_empty(reply, answer("release", node(ino), || self.handlers.release(handle(fh))));
+        let owner = owner.map(|owner| owner.0);
+        reply_empty(reply, answer("release", node(ino), || self.handlers.release(node(ino), handle(fh), owner)));
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
@@ -344,7 +360,7 @@ impl Filesystem for Frontend {
 
     fn readdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         let outcome = answer("readdir", node(ino), || {
-            self.handlers.readdir(handle(fh), offset, false, &mut |entry: DirEntry<'_>| {
+            self.handlers.readdir(node(ino), handle(fh), offset, false, &mut |entry: DirEntry<'_>, _| {
                 let (id, name) = (INodeNo(entry.id.0), OsStr::from_bytes(entry.name));
                 !reply.add(id, entry.next_offset, file_type(entry.kind), name)
             })
@@ -357,11 +373,11 @@ impl Filesystem for Frontend {
 
     fn readdirplus(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
         let outcome = answer("readdirplus", node(ino), || {
-            self.handlers.readdir(handle(fh), offset, true, &mut |entry: DirEntry<'_>| {
+            self.handlers.readdir(node(ino), handle(fh), offset, true, &mut |entry: DirEntry<'_>, lifetime| {
                 let (id, name) = (INodeNo(entry.id.0), OsStr::from_bytes(entry.name));
                 // Of `.` and `..` the kernel takes number and kind only, and counts no lookup.
                 let attr = entry.attr.map_or_else(|| bare_attr(entry.id, entry.kind), file_attr);
-                !reply.add(id, entry.next_offset, name, &self.handlers.lifetime_of(entry.id), &attr, GENERATION)
+                !reply.add(id, entry.next_offset, name, &lifetime, &attr, GENERATION)
             })
         });
         match outcome {
@@ -467,45 +483,52 @@ impl Filesystem for Frontend {
         }
     }
 
-    // What follows is answered once with "not implemented", and the kernel does it by itself from then on: access and
-    // locks because it checks permissions and keeps locks alone, flush because a close has nothing to wait for.
-
-    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.error(Errno::NOT_IMPLEMENTED.into());
-    }
-
-    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
-        reply.error(Errno::NOT_IMPLEMENTED.into());
+    fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, owner: LockOwner, reply: ReplyEmpty) {
+        reply_empty(reply, answer("flush", node(ino), || self.handlers.flush(node(ino), owner.0)));
     }
 
     fn getlk(
         &self,
         _: &Request,
-        _: INodeNo,
+        ino: INodeNo,
         _: FileHandle,
-        _: LockOwner,
-        _: u64,
-        _: u64,
-        _: i32,
-        _: u32,
+        owner: LockOwner,
+        first: u64,
+        last: u64,
+        mode: i32,
+        pid: u32,
         reply: ReplyLock,
     ) {
-        reply.error(Errno::NOT_IMPLEMENTED.into());
+        let asked = asked(ino, owner, (first, last), mode, pid);
+        match answer("getlk", node(ino), || self.handlers.getlk(&asked)) {
+            Ok(Some(lock)) => reply.locked(lock.first, lock.last, lock_type(lock.mode), lock.pid),
+            Ok(None) => reply.locked(first, last, libc::F_UNLCK, 0),
+            Err(errno) => reply.error(errno.into()),
+        }
     }
 
     fn setlk(
         &self,
-        _: &Request,
-        _: INodeNo,
+        request: &Request,
+        ino: INodeNo,
         _: FileHandle,
-        _: LockOwner,
-        _: u64,
-        _: u64,
-        _: i32,
-        _: u32,
-        _: bool,
+        owner: LockOwner,
+        first: u64,
+        last: u64,
+        mode: i32,
+        pid: u32,
+        sleep: bool,
         reply: ReplyEmpty,
     ) {
+        let asked = asked(ino, owner, (first, last), mode, pid);
+        let thread = sleep.then(|| request.pid());
+        self.handlers.setlk(&asked, thread, Box::new(|outcome| reply_empty(reply, outcome)));
+    }
+
+    // What follows is answered once with "not implemented", and the kernel does it by itself from then on: it checks
+    // permissions alone, for instance. So is flush where it keeps the locks, because a close has nothing to wait for.
+
+    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
         reply.error(Errno::NOT_IMPLEMENTED.into());
     }
 

@@ -13,9 +13,11 @@ use log::warn;
 use super::backing::Backing;
 use super::convert;
 use super::errno::{Errno, Outcome};
+use super::known::Known;
+use super::locking::{Asked, Locking, Reply};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
-use crate::vfs::{DirEntry, HandleId, OpenMode, Opened, Serving, StatFs};
+use crate::vfs::{DirEntry, HandleId, Lock, OpenMode, Opened, Serving, StatFs};
 use crate::view::View;
 
 /// Most bytes that one FUSE_COPY_FILE_RANGE can report as copied: its answer has 32 bits, and a whole number of pages
@@ -57,13 +59,17 @@ pub(super) struct Handlers {
     view: Arc<View>,
     backing: Backing,
     lifetime: Duration,
+    known: Arc<Known>,
+    /// `None` where the kernel keeps the locks of this mount by itself.
+    locking: Option<Locking>,
 }
 
 impl Handlers {
     /// `device`: a descriptor of the mount where passthrough is wanted. `lifetime`: how long the kernel may believe names
-    /// and attributes; with zero it caches nothing.
-    pub(super) fn new(view: Arc<View>, device: Option<OwnedFd>, lifetime: Duration) -> Self {
-        Self { view, backing: Backing::new(device), lifetime }
+    /// and attributes; with zero it caches nothing. `locks`: they are kept in the store.
+    pub(super) fn new(view: Arc<View>, device: Option<OwnedFd>, lifetime: Duration, locks: bool) -> Self {
+        let locking = locks.then(|| Locking::new(Arc::clone(&view)));
+        Self { locking, view, backing: Backing::new(device), lifetime, known: Arc::new(Known::new()) }
     }
 
     /// Finds out whether files in `directory` can be handed to the kernel; before the first request.
@@ -76,32 +82,69 @@ impl Handlers {
         self.backing.available()
     }
 
+    /// What the kernel may believe.
+    pub(super) fn known(&self) -> &Arc<Known> {
+        &self.known
+    }
+
     /// How long the kernel may believe the attributes of a node and the name that led to it; for the number 0, that a
     /// name is missing. What is computed when it is looked at may be another thing the next moment.
     pub(super) fn lifetime_of(&self, node: NodeId) -> Duration {
-        if node.is_virtual() { Duration::ZERO } else { self.lifetime }
+        if node.is_virtual() || (self.is_shared() && self.view.vfs().changes().is_kernel_written(node)) {
+            Duration::ZERO
+        } else {
+            self.lifetime
+        }
+    }
+
+    /// The same for the answer to setattr and link, which the kernel takes for the truth even when it was told in between
+    /// that somebody else changed the node (`fuse_do_setattr` compares no version of attributes).
+    pub(super) fn lifetime_of_changed(&self, node: NodeId) -> Duration {
+        if self.is_shared() { Duration::ZERO } else { self.lifetime_of(node) }
     }
 
     /// Whether the kernel may cache what it hears of a node.
     fn caches(&self, node: NodeId) -> bool {
-        !self.lifetime_of(node).is_zero()
+        !node.is_virtual() && !self.lifetime.is_zero()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.view.vfs().changes().is_shared()
+    }
+
+    /// Hands a node to the kernel. `heard`: from before its attributes were read; if anything was heard since, it may have
+    /// been about this node, which nobody could know the kernel would hold.
+    fn hand_out(&self, attr: Attr, heard: u64) -> Attr {
+        if attr.id.is_virtual() {
+            return attr;
+        }
+        self.known.hand_out(attr.id);
+        if self.known.heard() == heard {
+            return attr;
+        }
+        self.view.getattr(attr.id).unwrap_or(attr)
     }
 
     /// `None`: there is no such name, and the kernel may remember that for as long as it may remember a name.
     pub(super) fn lookup(&self, parent: NodeId, name: &[u8]) -> Outcome<Option<Attr>> {
+        self.known.tell_name(parent, name);
+        let heard = self.known.heard();
         match self.view.lookup(parent, Name::new(name)?) {
-            Ok(attr) => Ok(Some(attr)),
+            Ok(attr) => Ok(Some(self.hand_out(attr, heard))),
             Err(error) if error.kind() == ErrorKind::NotFound && self.caches(parent) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    pub(super) fn forget(&self, node: NodeId) -> Outcome<()> {
+    /// The kernel takes `lookups` of those it was given back.
+    pub(super) fn forget(&self, node: NodeId, lookups: u64) -> Outcome<()> {
+        self.known.forget(node, lookups);
         self.view.forget(node);
         Ok(())
     }
 
     pub(super) fn getattr(&self, node: NodeId) -> Outcome<Attr> {
+        self.known.tell_attributes(node);
         Ok(self.view.getattr(node)?)
     }
 
@@ -115,6 +158,7 @@ impl Handlers {
         // of size it says so in a bit that fuser does not hand on: whoever is not root lacks CAP_FSETID.
         let set_id = nothing || owner || (change.size.is_some() && caller.uid != 0);
         let dropped = if set_id && mode.is_none() { self.without_set_id(caller, node)? } else { None };
+        self.known.tell_attributes(node);
         Ok(self.view.setattr(caller, node, &AttrChange { mode: mode.or(dropped), ..change })?)
     }
 
@@ -139,15 +183,22 @@ impl Handlers {
 
     pub(super) fn mknod(&self, caller: &Caller, parent: NodeId, name: &[u8], mode: u32, rdev: u32) -> Outcome<Attr> {
         let (kind, mode) = convert::node_mode(mode)?;
-        Ok(self.view.mknod(caller, parent, Name::new(name)?, kind, mode, rdev)?)
+        self.made(parent, name, || self.view.mknod(caller, parent, Name::new(name)?, kind, mode, rdev))
     }
 
     pub(super) fn mkdir(&self, caller: &Caller, parent: NodeId, name: &[u8], mode: u32) -> Outcome<Attr> {
-        Ok(self.view.mkdir(caller, parent, Name::new(name)?, mode & perm::ALL)?)
+        self.made(parent, name, || self.view.mkdir(caller, parent, Name::new(name)?, mode & perm::ALL))
     }
 
     pub(super) fn symlink(&self, caller: &Caller, parent: NodeId, name: &[u8], target: &[u8]) -> Outcome<Attr> {
-        Ok(self.view.symlink(caller, parent, Name::new(name)?, target)?)
+        self.made(parent, name, || self.view.symlink(caller, parent, Name::new(name)?, target))
+    }
+
+    /// Makes a name, which the kernel will remember with the node behind it.
+    fn made(&self, parent: NodeId, name: &[u8], make: impl FnOnce() -> crate::error::Result<Attr>) -> Outcome<Attr> {
+        self.known.tell_name(parent, name);
+        let heard = self.known.heard();
+        Ok(self.hand_out(make()?, heard))
     }
 
     pub(super) fn unlink(&self, parent: NodeId, name: &[u8]) -> Outcome<()> {
@@ -170,7 +221,7 @@ impl Handlers {
     }
 
     pub(super) fn link(&self, node: NodeId, new_parent: NodeId, new_name: &[u8]) -> Outcome<Attr> {
-        Ok(self.view.link(node, new_parent, Name::new(new_name)?)?)
+        self.made(new_parent, new_name, || self.view.link(node, new_parent, Name::new(new_name)?))
     }
 
     pub(super) fn create(
@@ -181,10 +232,17 @@ impl Handlers {
         mode: u32,
         flags: i32,
     ) -> Outcome<(Attr, HandleId, Access)> {
-        let direct = caller.uid == 0;
-        let open = OpenMode { direct, ..convert::open_mode(flags, self.passthrough()) };
-        let (attr, opened) = self.view.create(caller, parent, Name::new(name)?, mode & perm::ALL, open)?;
+        let open = OpenMode { direct: caller.uid == 0, ..convert::open_mode(flags, self.passthrough()) };
+        self.known.tell_name(parent, name);
+        let heard = self.known.heard();
+        let (attr, opened) = match self.view.create(caller, parent, Name::new(name)?, mode & perm::ALL, open) {
+            // Made through another mount since the kernel looked, and whoever asks takes what is there.
+            Err(e) if e.kind() == ErrorKind::Exists && flags & libc::O_EXCL == 0 => return Err(Errno::STALE.into()),
+            created => created?,
+        };
         let (handle, access) = self.serve(caller, attr.id, open, opened)?;
+        let attr = self.hand_out(attr, heard);
+        self.known.tell_pages(attr.id);
         Ok((attr, handle, access))
     }
 
@@ -197,7 +255,11 @@ impl Handlers {
                 self.view.setattr(caller, node, &AttrChange { mode: Some(mode), ..AttrChange::default() })?;
             }
         }
-        let opened = self.view.open(caller, node, open)?;
+        let opened = match self.view.open(caller, node, open) {
+            // Removed through another mount since the kernel looked: another may be there by now, or may be made.
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(Errno::STALE.into()),
+            opened => opened?,
+        };
         self.serve(caller, node, open, opened)
     }
 
@@ -214,6 +276,8 @@ impl Handlers {
         let handle = opened.handle;
         let file = match opened.serving {
             Serving::Vfs { keep_cache, direct } => {
+                // Also past the page cache: who maps the file fills pages.
+                self.known.tell_pages(node);
                 let keep = keep_cache && self.caches(node);
                 return Ok((handle, if direct { Access::Direct { keep } } else { Access::Cached { keep } }));
             }
@@ -228,7 +292,11 @@ impl Handlers {
         // It has been truncated by now, once is enough.
         let again = self.view.open(caller, node, OpenMode { truncate: false, passthrough: false, ..open })?;
         match again.serving {
-            Serving::Vfs { .. } => Ok((again.handle, Access::Cached { keep: false })),
+            Serving::Vfs { direct, .. } => {
+                self.known.tell_pages(node);
+                let (keep, handle) = (false, again.handle);
+                Ok((handle, if direct { Access::Direct { keep } } else { Access::Cached { keep } }))
+            }
             Serving::Kernel(_) => {
                 self.view.release(again.handle)?;
                 let refused = "open a body that others have open in the kernel and that the kernel does not take again";
@@ -250,7 +318,31 @@ impl Handlers {
         Ok(self.view.fsync(handle)?)
     }
 
-    pub(super) fn release(&self, handle: HandleId) -> Outcome<()> {
+    /// A descriptor is closed, one of perhaps several on the handle; `owner` is whose records go with it.
+    pub(super) fn flush(&self, node: NodeId, owner: u64) -> Outcome<()> {
+        // Without locks there is nothing to do at a close, and the kernel stops asking.
+        let locking = self.locking.as_ref().ok_or(Errno::NOT_IMPLEMENTED)?;
+        locking.release(node, owner);
+        Ok(())
+    }
+
+    pub(super) fn getlk(&self, asked: &Asked) -> Outcome<Option<Lock>> {
+        self.locking.as_ref().ok_or(Errno::NOT_IMPLEMENTED)?.get(asked)
+    }
+
+    /// Answers at once, or when the lock can be had. `thread`: who waits for it, where waiting is what was asked for.
+    pub(super) fn setlk(&self, asked: &Asked, thread: Option<u32>, reply: Reply) {
+        match &self.locking {
+            Some(locking) => locking.set(asked, thread, reply),
+            None => reply(Err(Errno::NOT_IMPLEMENTED)),
+        }
+    }
+
+    /// `owner`: the open file as an owner of locks, where it has any.
+    pub(super) fn release(&self, node: NodeId, handle: HandleId, owner: Option<u64>) -> Outcome<()> {
+        if let (Some(locking), Some(owner)) = (&self.locking, owner) {
+            locking.release(node, owner);
+        }
         // In this order: see `Backing::release`.
         self.backing.release(handle);
         Ok(self.view.release(handle)?)
@@ -282,19 +374,47 @@ impl Handlers {
     }
 
     /// The handle, and whether the kernel may keep the listing; it drops it by itself when a change is made through the
-    /// mount.
+    /// mount. Where others make changes it may not: a listing that is on its way when it is told to drop it would be kept.
     pub(super) fn opendir(&self, node: NodeId) -> Outcome<(HandleId, bool)> {
-        Ok((self.view.opendir(node)?, self.caches(node)))
+        let keep = self.caches(node);
+        if keep {
+            self.known.tell_pages(node);
+        }
+        Ok((self.view.opendir(node)?, keep && !self.known.is_changed_elsewhere(node)))
     }
 
+    /// `emit` is told how long the kernel may believe an entry, and says whether it took it.
     pub(super) fn readdir(
         &self,
+        directory: NodeId,
         handle: HandleId,
         offset: u64,
         with_attr: bool,
-        emit: &mut dyn FnMut(DirEntry<'_>) -> bool,
+        emit: &mut dyn FnMut(DirEntry<'_>, Duration) -> bool,
     ) -> Outcome<()> {
-        Ok(self.view.readdir(handle, offset, with_attr, emit)?)
+        let heard = self.known.heard();
+        if with_attr {
+            self.known.list();
+        }
+        let listed = self.view.readdir(handle, offset, with_attr, &mut |entry| {
+            if entry.attr.is_none() || entry.id.is_virtual() {
+                // The kernel learns no more than a name and a number, which it keeps with the listing.
+                return emit(entry, Duration::ZERO);
+            }
+            self.known.tell_name(directory, entry.name);
+            self.known.hand_out(entry.id);
+            // What was read before the kernel was known to hold it may be old by now.
+            let lifetime = if self.known.heard() == heard { self.lifetime_of(entry.id) } else { Duration::ZERO };
+            let taken = emit(entry, lifetime);
+            if !taken {
+                self.known.forget(entry.id, 1);
+            }
+            taken
+        });
+        if with_attr {
+            self.known.list();
+        }
+        Ok(listed?)
     }
 
     pub(super) fn fsyncdir(&self, handle: HandleId) -> Outcome<()> {

@@ -19,19 +19,27 @@
 //! | `fuser_types` | types of fuser from and to ours |
 //! | `errno` | the table of errno numbers, and the guard round each request |
 //! | `backing` | files handed to the kernel (passthrough) |
+//! | `locking` | locks that hold across mounts |
+//! | `known` | what the kernel of a mount may believe |
+//! | `teller`, `courier`, `notice` | telling it of changes made elsewhere: when to wait, on which thread, in which bytes |
 
 mod backing;
 mod caps;
 mod convert;
+mod courier;
 mod device;
 mod errno;
 mod frontend;
 mod fuser_types;
 mod handlers;
+mod known;
+mod locking;
 mod mountinfo;
+mod notice;
 mod options;
 mod ring;
 mod session;
+mod teller;
 
 pub use mountinfo::{MountEntry, mounts, mounts_at};
 pub use options::{FILESYSTEM_TYPE, MountOptions};

@@ -23,6 +23,8 @@ pub struct MountEntry {
     pub filesystem_type: String,
     /// What it is mounted from, such as `nexus:/srv/store`.
     pub source: OsString,
+    /// Whether nothing can be changed through it.
+    pub read_only: bool,
 }
 
 impl MountEntry {
@@ -61,10 +63,11 @@ fn parse(line: &[u8]) -> Option<MountEntry> {
     let id = text(fields.next()?)?.parse().ok()?;
     let device = text(fields.nth(1)?)?;
     let mountpoint = unescape(fields.nth(1)?);
+    let read_only = fields.next()?.split(|b| *b == b',').any(|option| option == b"ro");
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     let filesystem_type = text(fields.next()?)?;
     let source = unescape(fields.next()?);
-    Some(MountEntry { id, device, mountpoint: mountpoint.into(), filesystem_type, source })
+    Some(MountEntry { id, device, mountpoint: mountpoint.into(), filesystem_type, source, read_only })
 }
 
 /// Blanks, newlines, `#` and backslashes stand there as a backslash and three octal digits.
@@ -98,7 +101,7 @@ mod tests {
         assert_eq!((entry.id, entry.device.as_str()), (36, "0:52"));
         assert_eq!(entry.mountpoint, Path::new("/mnt/my files"));
         assert_eq!(entry.source, r"nexus:/a\b");
-        assert!(entry.is_nexus());
+        assert!(entry.is_nexus() && !entry.read_only);
         let entry = parse(b"27 1 254:0 / / rw,relatime - ext4 /dev/vda rw").unwrap();
         assert_eq!((entry.mountpoint.as_path(), entry.filesystem_type.as_str()), (Path::new("/"), "ext4"));
         assert!(!entry.is_nexus());

@@ -47,6 +47,9 @@ pub struct MountOptions {
     pub passthrough: bool,
     /// How many threads serve requests over /dev/fuse, one at least; over io_uring each core has its own.
     pub threads: usize,
+    /// Locks are kept in the store and hold across its mounts, at the price of a request for each close; otherwise the kernel
+    /// keeps them, for this mount alone.
+    pub store_locks: bool,
     /// How requests come.
     pub transport: Transport,
 }
@@ -69,6 +72,7 @@ impl Default for MountOptions {
             cache_seconds: 3600.0,
             passthrough: true,
             threads: 2,
+            store_locks: false,
             transport: Transport::Auto,
         }
     }

@@ -22,9 +22,11 @@ use super::handlers::Handlers;
 use super::mountinfo::{MountEntry, mounts_at};
 use super::options::MountOptions;
 use super::ring::{self, Obstacle, Prepared, Ring};
+use super::teller::Teller;
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Transport;
+use crate::vfs::Listener;
 use crate::view::View;
 
 /// A mounted filesystem that answers. Dropping it unmounts it, lazily when it is busy; [`Mount::wait`] waits for its end.
@@ -37,6 +39,30 @@ pub struct Mount {
     transport: TransportInUse,
     handlers: Arc<Handlers>,
     unmounter: Unmounter,
+    /// Dropped, and thereby silent, when the mount is.
+    _ear: Ear,
+}
+
+/// A mount's place among those that hear of changes.
+#[derive(Debug)]
+struct Ear {
+    view: Arc<View>,
+    teller: Arc<Teller>,
+}
+
+impl Ear {
+    fn new(view: Arc<View>, teller: Teller) -> Self {
+        let teller = Arc::new(teller);
+        view.vfs().changes().listen(view.origin(), Arc::clone(&teller) as Arc<dyn Listener>);
+        Self { view, teller }
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.view.vfs().changes().leave(self.view.origin());
+        self.teller.stop();
+    }
 }
 
 /// How the requests of a mount come.
@@ -88,6 +114,12 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// The refusal of a mount that has to be over io_uring and cannot.
+fn without_ring(mountpoint: &Path, obstacle: Obstacle) -> Error {
+    let attempted = format!("mount on {} with requests over io_uring", mountpoint.display());
+    advice::refusal(ErrorKind::Unsupported, attempted, obstacle.why, obstacle.hint)
+}
+
 impl Mount {
     /// Mounts and serves `view`, on threads of its own. A dead mount of nexus at the place is cleared first.
     ///
@@ -99,15 +131,16 @@ impl Mount {
         let mountpoint = prepare(&options.mountpoint)?;
         match options.transport {
             Transport::DevFuse => Self::over_device(view, options, &mountpoint, None),
+            Transport::Auto if options.store_locks => {
+                Self::over_device(view, options, &mountpoint, Some(&ring::not_with_locks()))
+            }
+            Transport::IoUring if options.store_locks => Err(without_ring(&mountpoint, ring::not_with_locks())),
             Transport::Auto | Transport::IoUring => match Self::over_ring(&view, options, &mountpoint) {
                 Ok(mount) => Ok(mount),
                 Err(Failure::Ring(obstacle)) if options.transport == Transport::Auto => {
                     Self::over_device(view, options, &mountpoint, Some(&obstacle))
                 }
-                Err(Failure::Ring(obstacle)) => {
-                    let attempted = format!("mount on {} with requests over io_uring", mountpoint.display());
-                    Err(advice::refusal(ErrorKind::Unsupported, attempted, obstacle.why, obstacle.hint))
-                }
+                Err(Failure::Ring(obstacle)) => Err(without_ring(&mountpoint, obstacle)),
                 Err(Failure::Mount(error)) => Err(error),
             },
         }
@@ -174,9 +207,12 @@ impl Mount {
         let passthrough = options.passthrough && device.privileged;
         let second = if passthrough { Some(device.descriptor.try_clone()?) } else { None };
         let depth = passthrough.then(|| stack_depth(&options.store_dir));
-        let handlers = Arc::new(Handlers::new(view, second, lifetime));
+        let third = device.descriptor.try_clone()?;
+        let handlers = Arc::new(Handlers::new(Arc::clone(&view), second, lifetime, options.store_locks));
+        // Before the first request: what it is told to believe, it has to hear about.
+        let ear = Ear::new(view, Teller::new(third.into(), Arc::clone(handlers.known())));
         let agreed = ring.as_ref().map(|_| Arc::new(AtomicBool::new(false)));
-        let frontend = Frontend::new(Arc::clone(&handlers), depth, agreed.clone());
+        let frontend = Frontend::new(Arc::clone(&handlers), depth, options.store_locks, agreed.clone());
         let mut config = Config::default();
         // Beside a ring only what needs no answer comes here.
         config.n_threads = Some(if ring.is_some() { 1 } else { options.threads.max(1) });
@@ -200,7 +236,7 @@ impl Mount {
             Some(_) => TransportInUse::IoUring,
             None => TransportInUse::DevFuse { obstacle: None },
         };
-        Ok(Self { session: Some(session.spawn()?), ring, transport, handlers, unmounter })
+        Ok(Self { session: Some(session.spawn()?), ring, transport, handlers, unmounter, _ear: ear })
     }
 
     /// How requests come, and why not in the faster way.

@@ -2,6 +2,7 @@
 //!
 //! A value of one of these types is valid because it exists: names, paths and digests are parsed once, at the edge.
 
+mod change;
 mod digest;
 mod limits;
 pub mod metadata;
@@ -12,6 +13,7 @@ mod time;
 mod transport;
 pub mod work;
 
+pub use change::Change;
 pub use digest::{Digest, Hasher};
 pub use limits::*;
 pub use node::{Attr, AttrChange, Caller, Kind, NodeId, SetTime, perm};

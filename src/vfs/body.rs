@@ -31,6 +31,15 @@ impl LiveState {
         self.atime_due = true;
     }
 
+    /// The same after a write into the staging file, which the next look at it must not take for one of the kernel.
+    pub(super) fn touch_written(&mut self, now: Timestamp) -> Result<()> {
+        if let (Some(_), Content::Staged { file, .. }) = (self.kernel_seen, &self.content) {
+            self.kernel_seen = Some(look(file)?);
+        }
+        self.touch(now);
+        Ok(())
+    }
+
     /// The size in bytes.
     pub(super) fn size(&self) -> Result<u64> {
         Ok(self.size_and_blocks()?.0)

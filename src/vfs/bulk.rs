@@ -6,6 +6,7 @@
 use super::arrivals::{Arrivals, Arrived};
 use super::attrs::blocks_of;
 use super::body::put_small;
+use super::changes::note;
 use super::entries::{DIRECTORY_BYTES, NewNode, make_node};
 use super::live::Content;
 use super::resolve::paths_of;
@@ -14,7 +15,7 @@ use super::work::keeper;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobRow, BodyChange, BodyRow, NodeRow, WriteTxn};
 use crate::model::work::key;
-use crate::model::{Attr, Caller, Digest, Kind, Name, NodeId, Timestamp, VPath, perm};
+use crate::model::{Attr, Caller, Change, Digest, Kind, Name, NodeId, Timestamp, VPath, perm};
 use crate::work::Scope;
 
 /// The prefix of the attributes that are custom metadata.
@@ -284,6 +285,7 @@ impl Bulk<'_> {
         self.txn.update_body(row.attr.id, &change)?;
         self.side.drop_body(self.txn, row.body)?;
         // What the kernel has cached of it is of the body before.
+        note([Change::all_bytes(row.attr.id)]);
         self.vfs.stale_pages.lock().insert(row.attr.id);
         self.describe(file, new, new.version.max(row.version + 1))
     }

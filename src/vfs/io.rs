@@ -7,12 +7,13 @@ use std::sync::Arc;
 use rustix::fs::FallocateFlags;
 
 use super::body::{end_of, read_file};
+use super::changes::{note, noting};
 use super::live::{Content, LiveState, Reader};
 use super::store::Vfs;
 use super::types::{Allocate, HandleId, Seek};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::BodyRow;
-use crate::model::{MEMORY_DRAFT_BYTES_MAX, NodeId};
+use crate::model::{Change, MEMORY_DRAFT_BYTES_MAX, NodeId};
 
 impl Vfs {
     /// Reads into `into`; fewer bytes only at the end of the file, read(2).
@@ -23,6 +24,9 @@ impl Vfs {
         let file = self.handles.file(handle)?;
         let staged = {
             let mut state = file.live.state.lock();
+            if state.atime_due {
+                note([Change::Attributes(file.live.id)]);
+            }
             self.note_read(&mut state);
             match &state.content {
                 Content::Staged { file, .. } => Arc::clone(file),
@@ -71,6 +75,10 @@ impl Vfs {
         }
         self.make_draft(file.live.id, &mut state, end)?;
         let now = self.now();
+        if noting() {
+            let from = offset.min(state.size()?);
+            note([Change::Bytes { node: file.live.id, from, to: end }]);
+        }
         let mut written = data.len();
         match &mut state.content {
             Content::Memory { bytes, saved } => {
@@ -87,7 +95,7 @@ impl Vfs {
             }
             Content::Sealed(_) => return Err(Error::new(ErrorKind::Io, "write a sealed body")),
         }
-        state.touch(now);
+        state.touch_written(now)?;
         Ok(written)
     }
 
@@ -112,6 +120,7 @@ impl Vfs {
             self.space.take(0)?;
         }
         let now = self.now();
+        note([Change::Bytes { node: id, from: size.min(before), to: u64::MAX }]);
         if size == 0 && state.kernel_handles == 0 {
             self.make_empty(id, state)?;
         } else {
@@ -129,7 +138,7 @@ impl Vfs {
             }
             Content::Sealed(_) => return Err(Error::new(ErrorKind::Io, "set the size of a sealed body")),
         }
-        state.touch(now);
+        state.touch_written(now)?;
         Ok(())
     }
 
@@ -221,6 +230,7 @@ impl Vfs {
         let needs = if how == Allocate::KeepSize { grown.max(end) } else { grown };
         self.make_draft(id, &mut state, needs)?;
         let now = self.now();
+        note([Change::Bytes { node: id, from: offset.min(size), to: u64::MAX }]);
         match &mut state.content {
             Content::Memory { bytes, saved } => {
                 let length = memory_offset(grown)?;
@@ -235,7 +245,7 @@ impl Vfs {
             Content::Staged { file, .. } => allocate_in(file, how, offset, length)?,
             Content::Sealed(_) => return Err(Error::new(ErrorKind::Io, "allocate in a sealed body")),
         }
-        state.touch(now);
+        state.touch_written(now)?;
         Ok(())
     }
 }

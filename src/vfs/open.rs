@@ -55,13 +55,14 @@ impl Vfs {
             self.check_writable()?;
         }
         let live = self.live.acquire(id);
-        let opened = {
+        let (opened, shared) = {
             let mut state = live.state.lock();
-            self.open_live(&live, &mut state, open)
+            (self.open_live(&live, &mut state, open), state.kernel_handles > 0)
         };
         match opened {
             Ok((serving, kernel)) => {
-                let dropped_pages = matches!(serving, Serving::Vfs { keep_cache: false, .. });
+                // Where another mount's kernel writes, they will be stale again.
+                let dropped_pages = !shared && matches!(serving, Serving::Vfs { keep_cache: false, .. });
                 let direct = matches!(serving, Serving::Vfs { direct: true, .. });
                 let file = FileHandle { live, write: open.write, kernel, dropped_pages, direct };
                 Ok(Opened { handle: self.handles.insert(Handle::File(Arc::new(file))), serving })
@@ -80,6 +81,14 @@ impl Vfs {
         self.load(live.id, state)?;
         if open.truncate {
             self.set_size(live.id, state, 0)?;
+        }
+        if state.kernel_handles > 0 && !open.passthrough {
+            // Another mount's kernel serves the file and this one's cannot: nothing may be cached here, because what is
+            // written there is not seen.
+            state.vfs_handles += 1;
+            state.vfs_writers += u32::from(open.write);
+            state.direct_writers += u32::from(open.write);
+            return Ok((Serving::Vfs { keep_cache: false, direct: true }, false));
         }
         let Some(file) = self.kernel_file(live.id, state, open)? else {
             // Forgotten when such a handle is closed or written to: until then the kernel may not have got to dropping them,
@@ -102,6 +111,7 @@ impl Vfs {
         // Counted only now, when nothing can fail any more: what is counted here a close takes back.
         if open.write {
             state.kernel_writers += 1;
+            self.changes.kernel_writes(live.id);
             self.stale_pages.lock().insert(live.id);
         }
         state.kernel_handles += 1;
@@ -175,6 +185,9 @@ impl Vfs {
                 noticed = self.notice_kernel_writes(&mut state);
                 state.kernel_handles -= 1;
                 state.kernel_writers -= u32::from(file.write);
+                if file.write {
+                    self.changes.kernel_wrote(file.live.id);
+                }
                 if state.kernel_handles == 0 {
                     state.kernel_file = None;
                     state.kernel_seen = None;

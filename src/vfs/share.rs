@@ -4,12 +4,13 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::body::copy_file;
+use super::changes::note;
 use super::live::{BlobReader, Content, FileHandle, LiveState, SealedBody};
 use super::store::{Removal, Vfs};
 use super::types::HandleId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BodyChange, BodyRow, StagingId};
-use crate::model::NodeId;
+use crate::model::{Change, NodeId};
 
 /// Bytes that one call of [`Vfs::copy_range`] moves at most, so that it can be interrupted in between.
 const COPY_BYTES_MAX: u64 = 64 << 20;
@@ -99,6 +100,7 @@ impl Vfs {
         if let Content::Memory { bytes, .. } = &state.content {
             self.space.memory(-(bytes.len() as u64).cast_signed());
         }
+        note([Change::all_bytes(to.live.id)]);
         state.touch(now);
         state.pending = None;
         state.content = Content::Sealed(Some(super::body::sealed(&row)));

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use super::changes::{self, Changes};
 use super::feed::Feed;
 use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::lock::StoreLock;
+use super::locks::Locks;
 use super::scopes::Scopes;
 use super::seal::SealQueue;
 use super::space::Space;
@@ -64,6 +66,8 @@ pub struct Vfs {
     /// Nodes of which the kernel may have cached pages that are out of date, because it wrote behind them itself.
     pub(super) stale_pages: Mutex<HashSet<NodeId>>,
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
+    pub(super) changes: Changes,
+    locks: Locks,
     pub(super) data_dir: PathBuf,
     pub(super) read_only: bool,
     /// The database has failed.
@@ -304,6 +308,8 @@ impl Vfs {
             kept: Mutex::default(),
             stale_pages: Mutex::default(),
             readers: Mutex::default(),
+            changes: Changes::default(),
+            locks: Locks::default(),
             data_dir,
             read_only,
             broken,
@@ -390,6 +396,18 @@ impl Vfs {
         self.barrier().and(kept)
     }
 
+    /// The locks that programs hold on files.
+    #[must_use]
+    pub fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
+    /// Who is told of changes.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// The time, from the clock the store was opened with.
     pub(super) fn now(&self) -> Timestamp {
         (self.clock)()
@@ -415,8 +433,16 @@ impl Vfs {
             side.id_ceiling = ceiling;
         }
         let was_dirty = meta.is_dirty();
+        let noting = changes::noting();
+        if noting {
+            meta.note_changes();
+        }
         side.moved.clear();
-        let value = meta.write(|txn| operation(txn, side))?;
+        let outcome = meta.write(|txn| operation(txn, side));
+        if noting {
+            changes::note(meta.take_noted());
+        }
+        let value = outcome?;
         if !side.moved.is_empty() {
             self.feed.publish(meta.read(), &side.moved, self.now())?;
         }
@@ -441,7 +467,14 @@ impl Vfs {
         let (first, removals) = (side.next_id, side.removals.len());
         let mut ceiling = side.id_ceiling;
         side.moved.clear();
+        let noting = changes::noting() && keep;
+        if noting {
+            meta.note_changes();
+        }
         let outcome = meta.write_alone(keep, |txn| operation(txn, side, &mut ceiling));
+        if noting {
+            changes::note(meta.take_noted());
+        }
         if keep && outcome.is_ok() {
             side.id_ceiling = ceiling;
             if !side.moved.is_empty() {

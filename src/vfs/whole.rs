@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use super::attrs::blocks_of;
 use super::body::{copy_file, put_small, sealed};
+use super::changes::note;
 use super::entries::{NewNode, child, make_node};
 use super::live::{Content, LiveState, Reader, SealedBody};
 use super::resolve::directory;
@@ -16,7 +17,7 @@ use super::store::{Side, Vfs};
 use super::types::{HandleId, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobRow, BodyChange, BodyRow, StagingId, WriteTxn};
-use crate::model::{Attr, Caller, Digest, Hasher, Kind, Name, NodeId, SMALL_BODY_BYTES_MAX};
+use crate::model::{Attr, Caller, Change, Digest, Hasher, Kind, Name, NodeId, SMALL_BODY_BYTES_MAX};
 
 /// How often a name may pass to another node between finding it and giving it a body.
 const TRIES_MAX: usize = 64;
@@ -328,6 +329,7 @@ impl Vfs {
         state.pending = None;
         state.content = Content::Sealed(named.blob.as_ref().map(sealed));
         state.sealed_blocks = named.blocks;
+        note([Change::all_bytes(id)]);
         // What the kernel has cached of the file is older than this.
         self.stale_pages.lock().insert(id);
         Ok(true)
@@ -352,9 +354,9 @@ impl Vfs {
                 Reader::File(source) => copy_file(&source.0.read(), file)?,
             },
         }
+        note([Change::all_bytes(id)]);
         let now = self.now();
-        state.touch(now);
-        Ok(())
+        state.touch_written(now)
     }
 
     /// Runs one operation with a reference on the blob of a body, which is made if it is not there.

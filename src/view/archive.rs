@@ -21,6 +21,7 @@ impl View {
     /// and for a tree of no tenant without a target; `CrossScope` for a file that has a name elsewhere, too; as rename for
     /// the rest.
     pub fn archive(&self, caller: &Caller, source: &VPath, target: Option<&VPath>) -> Result<VPath> {
+        let _telling = self.telling();
         let target = match target {
             Some(target) => target.clone(),
             None => self.archive_of(source)?,

@@ -22,6 +22,7 @@ impl View {
         mode: u32,
         rdev: u32,
     ) -> Result<Attr> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         let attr = self.gate.make(parent, name)?.mknod(caller, parent, name, kind, mode, rdev)?;
         self.made(parent, name, attr)
@@ -32,6 +33,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn mkdir(&self, caller: &Caller, parent: NodeId, name: Name<'_>, mode: u32) -> Result<Attr> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         let attr = self.gate.make(parent, name)?.mkdir(caller, parent, name, mode)?;
         self.made(parent, name, attr)
@@ -42,6 +44,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn symlink(&self, caller: &Caller, parent: NodeId, name: Name<'_>, target: &[u8]) -> Result<Attr> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         let attr = self.gate.make(parent, name)?.symlink(caller, parent, name, target)?;
         self.made(parent, name, attr)
@@ -59,6 +62,7 @@ impl View {
         mode: u32,
         open: OpenMode,
     ) -> Result<(Attr, Opened)> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         let (attr, opened) = self.gate.make(parent, name)?.create(caller, parent, name, mode, open)?;
         match self.made(parent, name, attr) {
@@ -75,6 +79,7 @@ impl View {
     /// # Errors
     /// As there; `CrossScope` between places that are not open to the same identities.
     pub fn link(&self, id: NodeId, new_parent: NodeId, new_name: Name<'_>) -> Result<Attr> {
+        let _telling = self.telling();
         if id.is_virtual() != new_parent.is_virtual() {
             return Err(Error::new(ErrorKind::CrossScope, "link between stored and computed files"));
         }
@@ -96,6 +101,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn unlink(&self, parent: NodeId, name: Name<'_>) -> Result<()> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         self.gate.remove(parent, name, false)?.unlink(parent, name)
     }
@@ -105,6 +111,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn rmdir(&self, parent: NodeId, name: Name<'_>) -> Result<()> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         self.gate.remove(parent, name, true)?.rmdir(parent, name)
     }

@@ -12,6 +12,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn open(&self, caller: &Caller, id: NodeId, mode: OpenMode) -> Result<Opened> {
+        let _telling = self.telling();
         if id.is_virtual() {
             if mode.write || mode.truncate {
                 return Err(self.change_tree(id));
@@ -34,6 +35,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn read(&self, handle: HandleId, offset: u64, into: &mut [u8]) -> Result<usize> {
+        let _telling = self.telling();
         if Trees::owns(handle) {
             return self.trees.read(handle, offset, into);
         }
@@ -45,6 +47,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn write(&self, handle: HandleId, offset: u64, data: &[u8]) -> Result<usize> {
+        let _telling = self.telling();
         self.vfs().write(handle, offset, data)
     }
 
@@ -53,6 +56,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn fsync(&self, handle: HandleId) -> Result<()> {
+        let _telling = self.telling();
         if Trees::owns(handle) {
             return Ok(());
         }
@@ -64,6 +68,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn release(&self, handle: HandleId) -> Result<()> {
+        let _telling = self.telling();
         if Trees::owns(handle) {
             return self.trees.release(handle);
         }
@@ -86,6 +91,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn allocate(&self, handle: HandleId, what: Allocate, offset: u64, length: u64) -> Result<()> {
+        let _telling = self.telling();
         self.vfs().allocate(handle, what, offset, length)
     }
 
@@ -101,6 +107,7 @@ impl View {
         to_offset: u64,
         length: u64,
     ) -> Result<u64> {
+        let _telling = self.telling();
         if Trees::owns(from) || Trees::owns(to) {
             return Err(Error::new(ErrorKind::CrossScope, "share what is computed"));
         }

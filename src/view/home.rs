@@ -15,6 +15,7 @@ impl View {
     /// # Errors
     /// What the disk or the database report; `NotADirectory` where something else has taken a name.
     pub fn make_home(&self, owner: &Caller) -> Result<()> {
+        let _telling = self.telling();
         let Some(tenant) = self.principal().tenant() else { return Ok(()) };
         if self.vfs().is_read_only() {
             return Ok(());

@@ -54,7 +54,7 @@ use self::work_tree::WorkTree;
 use crate::error::Result;
 use crate::model::{NodeId, Principal, VPath};
 use crate::policy::{Access, Policy, Scope};
-use crate::vfs::{HandleId, Scopes, Vfs};
+use crate::vfs::{HandleId, Origin, Scopes, Telling, Vfs};
 
 pub use gate::Sight;
 
@@ -87,6 +87,8 @@ impl Settings {
 pub struct View {
     gate: Arc<Gate>,
     trees: Trees,
+    /// Whose changes these are.
+    origin: Origin,
     /// Open directories of which something may have to be left out.
     directories: Mutex<HashMap<HandleId, Arc<Mutex<OpenDirectory>>>>,
 }
@@ -102,10 +104,22 @@ impl View {
     #[must_use]
     pub fn with(vfs: Arc<Vfs>, settings: Settings) -> Arc<Self> {
         let Settings { principal, policy, sight, configuration } = settings;
+        let origin = vfs.changes().new_origin();
         let gate = Arc::new(Gate::new(Arc::clone(&vfs), policy, principal, sight));
         let work = WorkTree::new(Arc::clone(&gate));
         let trees = Trees::new(vec![Box::new(work), Box::new(System::new(vfs, configuration))]);
-        Arc::new(Self { gate, trees, directories: Mutex::default() })
+        Arc::new(Self { gate, trees, origin, directories: Mutex::default() })
+    }
+
+    /// Who makes the changes that come through this view.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The scope of one operation that may change something: when it ends, every other view's caches are told.
+    fn telling(&self) -> Option<Telling<'_>> {
+        self.vfs().changes().telling(self.origin)
     }
 
     /// Whose sight this is.
@@ -145,10 +159,11 @@ impl View {
     }
 
     /// Keeps everything in its scope until the guard is dropped: what was admitted stays admitted. This thread must call no
-    /// other method of a view meanwhile that changes something.
+    /// other method of a view meanwhile that changes something. Others' caches hear of all changes at the end.
     #[must_use]
     pub fn hold(&self) -> Held<'_> {
-        Held { scopes: self.gate.scopes(), _hold: self.gate.scopes().hold() }
+        let telling = self.telling();
+        Held { scopes: self.gate.scopes(), _hold: self.gate.scopes().hold(), _telling: telling }
     }
 }
 
@@ -157,6 +172,8 @@ impl View {
 pub struct Held<'a> {
     scopes: &'a Scopes,
     _hold: RwLockReadGuard<'a, ()>,
+    /// The last to be dropped: nothing is held when others are told.
+    _telling: Option<Telling<'a>>,
 }
 
 impl Drop for Held<'_> {

@@ -23,6 +23,8 @@ impl View {
     pub fn rename(&self, caller: &Caller, from: Entry<'_>, to: Entry<'_>, mode: RenameMode) -> Result<()> {
         match (from.0.is_virtual(), to.0.is_virtual()) {
             (true, true) => {
+                // What moves an item changes its file, and whoever waits for it.
+                let _telling = self.vfs().changes().telling_all();
                 self.look_at_tree(from.0)?;
                 self.look_at_tree(to.0)?;
                 return self.trees.rename(caller, from, to, mode);
@@ -30,6 +32,7 @@ impl View {
             (false, false) => {}
             _ => return Err(Error::new(ErrorKind::CrossScope, "rename between stored and computed files")),
         }
+        let _telling = self.telling();
         self.stored(from.0, from.1)?;
         self.stored(to.0, to.1)?;
         {

@@ -19,6 +19,7 @@ impl View {
         taken: Taken,
         pieces: &mut Pieces<'_>,
     ) -> Result<Attr> {
+        let _telling = self.telling();
         self.stored(parent, name)?;
         // Refused before anything is received; and admitted for where the directory stands when all is there, because
         // nothing can move to another scope while a pass is held.
@@ -39,6 +40,7 @@ impl View {
         (parent, name): (NodeId, Name<'_>),
         taken: Taken,
     ) -> Result<Attr> {
+        let _telling = self.telling();
         if from.is_virtual() {
             return Err(Error::new(ErrorKind::Unsupported, "share what is computed"));
         }
@@ -53,6 +55,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn append(&self, handle: HandleId, data: &[u8]) -> Result<usize> {
+        let _telling = self.telling();
         if Trees::owns(handle) {
             return Err(Error::new(ErrorKind::BadHandle, "append to a computed file"));
         }

@@ -11,6 +11,7 @@
 )]
 
 mod cli;
+mod coherence;
 mod configuration;
 mod crash;
 mod faults;

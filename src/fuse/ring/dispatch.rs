@@ -48,7 +48,10 @@ fn run(handlers: &Handlers, header: &InHeader, arguments: &[u8], payload: &mut [
             encode::entry(payload, found.as_ref(), lifetime)
         }
         Request::Getattr => attributes(payload, &handlers.getattr(node)?),
-        Request::Setattr(change) => attributes(payload, &handlers.setattr(&caller, node, change)?),
+        Request::Setattr(change) => {
+            let attr = handlers.setattr(&caller, node, change)?;
+            encode::attr(payload, &attr, handlers.lifetime_of_changed(attr.id))
+        }
         Request::Readlink => encode::bytes(payload, &handlers.readlink(node)?),
         Request::Symlink { name, target } => {
             let made = handlers.symlink(&caller, node, name, target)?;
@@ -64,7 +67,7 @@ fn run(handlers: &Handlers, header: &InHeader, arguments: &[u8], payload: &mut [
         }
         Request::Link { node: linked, new_name } => {
             let made = handlers.link(linked, node, new_name)?;
-            entry(payload, &made)
+            encode::entry(payload, Some(&made), handlers.lifetime_of_changed(made.id))
         }
         Request::Unlink { name } => nothing(handlers.unlink(node, name)?),
         Request::Rmdir { name } => nothing(handlers.rmdir(node, name)?),
@@ -89,7 +92,8 @@ fn run(handlers: &Handlers, header: &InHeader, arguments: &[u8], payload: &mut [
             encode::written(payload, length)
         }
         Request::Statfs => encode::statfs(payload, &handlers.statfs()?),
-        Request::Release(handle) => nothing(handlers.release(handle)?),
+        // Locks that are kept in the store, and go with their owner, are no business of a ring.
+        Request::Release(handle) => nothing(handlers.release(node, handle, None)?),
         Request::Fsync(handle) => nothing(handlers.fsync(handle)?),
         Request::Setxattr { key, value, flags } => nothing(handlers.setxattr(node, key, value, flags)?),
         Request::Getxattr { key, room } => {
@@ -105,8 +109,8 @@ fn run(handlers: &Handlers, header: &InHeader, arguments: &[u8], payload: &mut [
         Request::Readdir { place: (handle, offset), size, with_attr } => {
             let room = payload.get_mut(..size).ok_or_else(too_long)?;
             let mut listing = Listing::new(room);
-            handlers.readdir(handle, offset, with_attr, &mut |entry| {
-                listing.add(&entry, with_attr.then(|| handlers.lifetime_of(entry.id)))
+            handlers.readdir(node, handle, offset, with_attr, &mut |entry, lifetime| {
+                listing.add(&entry, with_attr.then_some(lifetime))
             })?;
             Some(listing.length())
         }

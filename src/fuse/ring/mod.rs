@@ -84,6 +84,12 @@ pub(super) fn not_offered() -> Obstacle {
     obstacle::of_handshake()
 }
 
+/// Locks are kept in the store. Who waits for one would keep a thread of its core, and four who wait for one that the next
+/// request gives back would keep it for ever.
+pub(super) fn not_with_locks() -> Obstacle {
+    obstacle::of_locks()
+}
+
 impl Prepared {
     fn new(cores: &Cores) -> io::Result<Self> {
         let (report, reports) = channel();

@@ -19,7 +19,7 @@ impl MetaStore {
         self.conn.execute_batch("PRAGMA cache_spill = ON").map_err(sql("prepare a long operation"))?;
         let ran = self.run("BEGIN IMMEDIATE", "begin a transaction").map(|()| {
             // A bug that panics must not leave half an operation behind for the next commit.
-            catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn))))
+            catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn, self.noted.as_ref()))))
         });
         let outcome = match ran {
             Err(e) => Err(e),

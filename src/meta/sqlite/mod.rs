@@ -14,6 +14,7 @@ mod snapshot;
 mod work;
 mod write;
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub use snapshot::{ListedRow, Snapshot};
 pub use write::WriteTxn;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Change;
 
 /// Commits by two connections at once can be lost by the versions from 3.7.0 up to here (sqlite.org, WAL-reset bug).
 const OLDEST_SOUND_SQLITE: i32 = 3_051_003;
@@ -53,6 +55,8 @@ pub struct MetaStore {
     failed: Option<String>,
     /// That is because the disk or SQLite failed: operations that were acknowledged may be lost.
     broken: Arc<AtomicBool>,
+    /// What the operations changed, since somebody asked for it to be noted.
+    noted: Option<RefCell<Vec<Change>>>,
 }
 
 /// The write-ahead log, to be synced without holding the store.
@@ -118,8 +122,15 @@ impl MetaStore {
             .write(true)
             .open(&wal)
             .map_err(|e| Error::io("open the write-ahead log of the database", e))?;
-        let store =
-            Self { conn, path: path.to_owned(), written: 0, committed: 0, failed: None, broken: Arc::default() };
+        let store = Self {
+            conn,
+            path: path.to_owned(),
+            written: 0,
+            committed: 0,
+            failed: None,
+            broken: Arc::default(),
+            noted: None,
+        };
         Ok((store, WalFile(wal)))
     }
 
@@ -139,7 +150,7 @@ impl MetaStore {
         }
         conn.execute_batch("BEGIN").map_err(sql("begin to read"))?;
         let failed = Some("opened read-only".into());
-        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: Arc::default() })
+        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: Arc::default(), noted: None })
     }
 
     /// How much memory pages of the database may take, instead of 64 MiB.
@@ -157,6 +168,16 @@ impl MetaStore {
         ReadTxn::new(&self.conn)
     }
 
+    /// Notes what the operations to come change, until [`MetaStore::take_noted`].
+    pub fn note_changes(&mut self) {
+        self.noted = Some(RefCell::default());
+    }
+
+    /// What the operations changed since [`MetaStore::note_changes`], those that failed included; no more is noted.
+    pub fn take_noted(&mut self) -> Vec<Change> {
+        self.noted.take().map(RefCell::into_inner).unwrap_or_default()
+    }
+
     /// Runs one operation: all of it or, when it returns an error, nothing of it.
     ///
     /// # Errors
@@ -168,7 +189,7 @@ impl MetaStore {
         }
         self.run("SAVEPOINT op", "begin an operation")?;
         // A bug that panics must not leave half an operation behind for the next commit.
-        let ran = catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn))));
+        let ran = catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn, self.noted.as_ref()))));
         let outcome = ran.unwrap_or_else(|panic| {
             self.undo().ok();
             resume_unwind(panic)

@@ -1,5 +1,6 @@
 //! Changing rows, inside one operation.
 
+use std::cell::RefCell;
 use std::ops::Deref;
 
 use rusqlite::{Connection, params};
@@ -8,12 +9,14 @@ use super::read::ReadTxn;
 use super::sql;
 use crate::error::Result;
 use crate::meta::{BlobId, BodyChange, BodyRow, NodeRow, Place, StagingId, Stamp};
-use crate::model::{Attr, Digest, Name, NodeId, Timestamp};
+use crate::model::{Attr, Change, Digest, Name, NodeId, Timestamp};
 
 /// Reads and writes rows, inside one operation.
 #[derive(Debug)]
 pub struct WriteTxn<'a> {
     read: ReadTxn<'a>,
+    /// Where to note what is changed, when somebody wants to know.
+    noted: Option<&'a RefCell<Vec<Change>>>,
 }
 
 impl<'a> Deref for WriteTxn<'a> {
@@ -25,8 +28,22 @@ impl<'a> Deref for WriteTxn<'a> {
 }
 
 impl<'a> WriteTxn<'a> {
-    pub(super) fn new(conn: &'a Connection) -> Self {
-        Self { read: ReadTxn::new(conn) }
+    pub(super) fn new(conn: &'a Connection, noted: Option<&'a RefCell<Vec<Change>>>) -> Self {
+        Self { read: ReadTxn::new(conn), noted }
+    }
+
+    /// What stat(2) tells of a node is about to change.
+    fn note_node(&self, id: NodeId) {
+        if let Some(noted) = self.noted {
+            Change::Attributes(id).add_to(&mut noted.borrow_mut());
+        }
+    }
+
+    /// What a name leads to is about to change.
+    fn note_name(&self, parent: NodeId, name: Name<'_>) {
+        if let Some(noted) = self.noted {
+            Change::Name { parent, name: name.as_bytes().into() }.add_to(&mut noted.borrow_mut());
+        }
     }
 
     /// Drops the whole transaction, as SQLite does when the disk fails.
@@ -95,6 +112,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports; the name must be free.
     pub fn insert_entry(&self, parent: NodeId, name: Name<'_>, node: NodeId) -> Result<()> {
+        self.note_name(parent, name);
         self.change(
             "INSERT INTO entry (parent, name, node, place)
              VALUES (?1, ?2, ?3, 1 + COALESCE((SELECT MAX(place) FROM entry WHERE parent = ?1), 2))",
@@ -108,6 +126,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn update_entry(&self, parent: NodeId, name: Name<'_>, node: NodeId) -> Result<()> {
+        self.note_name(parent, name);
         self.change(
             "UPDATE entry SET node = ?3 WHERE parent = ?1 AND name = ?2",
             params![parent.0.cast_signed(), name.as_bytes(), node.0.cast_signed()],
@@ -120,6 +139,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn delete_entry(&self, parent: NodeId, name: Name<'_>) -> Result<()> {
+        self.note_name(parent, name);
         self.change(
             "DELETE FROM entry WHERE parent = ?1 AND name = ?2",
             params![parent.0.cast_signed(), name.as_bytes()],
@@ -132,6 +152,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn touch_directory(&self, id: NodeId, now: Timestamp, links: i64) -> Result<()> {
+        self.note_node(id);
         self.change(
             "UPDATE node SET mtime = ?2, ctime = ?2, nlink = nlink + ?3 WHERE id = ?1",
             params![id.0.cast_signed(), now.0, links],
@@ -144,6 +165,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn add_links(&self, id: NodeId, now: Timestamp, links: i64) -> Result<()> {
+        self.note_node(id);
         self.change(
             "UPDATE node SET ctime = ?2, nlink = nlink + ?3 WHERE id = ?1",
             params![id.0.cast_signed(), now.0, links],
@@ -156,6 +178,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn update_attr(&self, attr: &Attr) -> Result<()> {
+        self.note_node(attr.id);
         self.change(
             "UPDATE node SET mode = ?2, uid = ?3, gid = ?4, atime = ?5, mtime = ?6, ctime = ?7 WHERE id = ?1",
             params![
@@ -176,6 +199,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn update_atime(&self, id: NodeId, atime: Timestamp) -> Result<()> {
+        self.note_node(id);
         self.change("UPDATE node SET atime = ?2 WHERE id = ?1", params![id.0.cast_signed(), atime.0])?;
         Ok(())
     }
@@ -185,6 +209,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn update_ctime(&self, id: NodeId, ctime: Timestamp) -> Result<()> {
+        self.note_node(id);
         self.change("UPDATE node SET ctime = ?2 WHERE id = ?1", params![id.0.cast_signed(), ctime.0])?;
         Ok(())
     }
@@ -194,6 +219,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn update_body(&self, id: NodeId, change: &BodyChange) -> Result<()> {
+        self.note_node(id);
         let (blob, draft) = body_columns(change.body);
         self.change(
             "UPDATE node SET size = ?2, blocks = ?3, mtime = ?4, ctime = ?5, version = version + ?6, blob = ?7,
@@ -224,6 +250,7 @@ impl<'a> WriteTxn<'a> {
         mtime: Timestamp,
         ctime: Timestamp,
     ) -> Result<()> {
+        self.note_node(id);
         self.change(
             "UPDATE node SET size = ?2, blocks = ?3, mtime = ?4, ctime = MAX(ctime, ?5) WHERE id = ?1",
             params![id.0.cast_signed(), size, blocks, mtime.0, ctime.0],
@@ -257,6 +284,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn delete_node(&self, id: NodeId) -> Result<()> {
+        self.note_node(id);
         self.change("DELETE FROM attr WHERE node = ?1", [id.0.cast_signed()])?;
         self.change("DELETE FROM node WHERE id = ?1", [id.0.cast_signed()])?;
         Ok(())

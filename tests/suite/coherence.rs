@@ -1,0 +1,9 @@
+//! Many mounts of one store, and the library beside them: a change made through one is seen through every other by the
+//! next system call.
+//!
+//! Most of the mounts live in this process, so that the library is one of those who look.
+
+mod crowd;
+mod fleet;
+mod steps;
+mod store;
