@@ -219,8 +219,7 @@ fn explicit(arguments: &Arguments) -> Layer {
     text("agent_id", arguments.agent_id.as_deref());
     // One that is not UTF-8 is no text that a file could hold; `resolve` puts it in.
     text("data_dir", arguments.data_dir.as_deref().and_then(Path::to_str));
-    let word = |wanted| Transport::WORDS.iter().find(|(_, transport)| *transport == wanted).map(|(word, _)| *word);
-    text("transport", arguments.transport.and_then(word));
+    text("transport", arguments.transport.map(Transport::word));
     if let Some(is_admin) = arguments.is_admin {
         layer.insert("is_admin", Value::Bool(is_admin), Origin::Argument);
     }

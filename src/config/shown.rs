@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::keys::KEYS;
 use super::{Config, Mode, Origin, describe};
-use crate::model::Transport;
 
 impl Config {
     /// Every key with its value and where that came from, in the order of the documentation.
@@ -20,9 +19,7 @@ impl Config {
             "tenant_id" => json!(self.principal.tenant()),
             "agent_id" => json!(self.principal.agent()),
             "is_admin" => json!(self.principal.is_admin()),
-            "transport" => {
-                json!(Transport::WORDS.iter().find(|(_, transport)| *transport == self.transport).map(|(word, _)| word))
-            }
+            "transport" => json!(self.transport.word()),
             "cache_size_mb" => json!(self.cache_size_mb),
             "enable_vector_search" => json!(self.enable_vector_search),
             "enable_llm_cache" => json!(self.enable_llm_cache),

@@ -7,8 +7,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
 use super::mount_table::{data_dir_of, mount_at, source_of};
 use super::unmount::detach;
 use super::{MountFlags, MountRequest, MountSpec};
@@ -171,7 +169,7 @@ fn locate_store(data_dir: &Path, attempted: &str) -> Result<PathBuf> {
 /// Takes away mounts of ours that nobody serves any more: their daemon was killed.
 fn clear_dead(mountpoint: &Path, attempted: &str) -> Result<()> {
     for _ in 0..DEAD_MOUNTS_MAX {
-        if !is_dead(mountpoint) {
+        if !crate::fuse::is_dead(mountpoint) {
             return Ok(());
         }
         let entry = mount_at(mountpoint)?;
@@ -187,12 +185,6 @@ fn clear_dead(mountpoint: &Path, attempted: &str) -> Result<()> {
         detach(mountpoint, true)?;
     }
     Err(Error::new(ErrorKind::InUse, format!("{attempted}: a dead mount keeps coming back")))
-}
-
-/// Whether nobody answers for a FUSE mount any more. Asked with statfs(2), which always reaches the daemon: stat(2) of a
-/// dead mount succeeds for as long as the kernel believes the attributes it has.
-fn is_dead(mountpoint: &Path) -> bool {
-    matches!(rustix::fs::statfs(mountpoint), Err(Errno::NOTCONN | Errno::CONNABORTED | Errno::CANCELED))
 }
 
 fn check_directory(mountpoint: &Path, attempted: &str) -> Result<()> {

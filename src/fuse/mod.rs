@@ -43,4 +43,4 @@ mod teller;
 
 pub use mountinfo::{MountEntry, mounts, mounts_at};
 pub use options::{FILESYSTEM_TYPE, MountOptions};
-pub use session::{Mount, TransportInUse, Unmounter, unmount_at};
+pub use session::{Mount, TransportInUse, Unmounter, is_dead, unmount_at};

@@ -371,8 +371,10 @@ fn spelled_by_kernel(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Asks statfs(2): what stat(2) answers may come from the kernel's cache long after the daemon is gone.
-fn is_dead(path: &Path) -> bool {
+/// Whether nobody answers for a FUSE mount any more. Asks statfs(2), which always reaches the daemon: what stat(2) answers
+/// may come from the kernel's cache long after it is gone.
+#[must_use]
+pub fn is_dead(path: &Path) -> bool {
     rustix::fs::statfs(path).is_err_and(|error| says_dead(&error.into()))
 }
 

@@ -17,6 +17,16 @@ impl Transport {
     pub const WORDS: [(&str, Self); 3] =
         [("auto", Self::Auto), ("io_uring", Self::IoUring), ("dev_fuse", Self::DevFuse)];
 
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::IoUring => "io_uring",
+            Self::DevFuse => "dev_fuse",
+        }
+    }
+
     /// What a word means; `None` for one that means nothing.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
