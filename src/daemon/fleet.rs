@@ -13,7 +13,8 @@ use super::{LockScope, MountFlags, MountSpec, MountState, spawn, users};
 use crate::advice::{self, refusal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuse::{Mount, MountOptions, Unmounter};
-use crate::model::{Caller, Principal};
+use crate::model::{Caller, Principal, Timestamp};
+use crate::policy::Policy;
 use crate::vfs::Vfs;
 use crate::view::{Settings, View};
 
@@ -71,6 +72,11 @@ impl Fleet {
     pub(super) fn new(vfs: Arc<Vfs>, plan: &Plan, daemon: Identity, events: Sender<Event>) -> Arc<Self> {
         let (data_dir, source, settings) = (plan.data_dir.clone(), plan.source.clone(), plan.settings());
         Arc::new(Self { vfs, data_dir, source, settings, daemon, events, state: Mutex::default() })
+    }
+
+    /// The namespaces that all mounts of the process are under.
+    pub(super) fn policy(&self) -> &Policy {
+        &self.settings.policy
     }
 
     /// What to mount for somebody who asks for it, under the rules that the process was started with.
@@ -186,6 +192,7 @@ impl Fleet {
             passthrough: mount.passthrough(),
             locks,
             transport: mount.transport().to_string(),
+            since: Some(Timestamp::now()),
         };
         state.members.push(Member { number, shown, unmounter: mount.unmounter() });
         drop(state);

@@ -57,6 +57,17 @@ pub enum LockScope {
     Store,
 }
 
+impl LockScope {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Store => "store",
+        }
+    }
+}
+
 impl Default for MountFlags {
     fn default() -> Self {
         Self {
@@ -129,6 +140,28 @@ impl MountFlags {
     /// `Invalid` for a word that is unknown, refused, or has a value that does not fit.
     pub fn apply(&mut self, words: &str) -> Result<()> {
         words.split(',').map(str::trim).filter(|word| !word.is_empty()).try_for_each(|word| self.apply_word(word))
+    }
+
+    /// The words that say the same, behind those that nobody has to say.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let switches = [
+            (self.allow_other, "allow_other"),
+            (self.read_only, "ro"),
+            (self.dev, "dev"),
+            (self.suid, "suid"),
+            (self.noexec, "noexec"),
+            (self.noatime, "noatime"),
+            (self.sync, "sync"),
+            (self.dirsync, "dirsync"),
+            (!self.passthrough, "no_passthrough"),
+        ];
+        let mut words: Vec<_> = switches.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()).collect();
+        words.push(format!("cache_seconds={}", self.cache_seconds));
+        words.extend(self.threads.map(|threads| format!("threads={threads}")));
+        words.extend(self.locks.map(|locks| format!("locks={}", locks.word())));
+        words.extend(self.transport.map(|transport| format!("transport={}", transport.word())));
+        words
     }
 
     fn apply_word(&mut self, word: &str) -> Result<()> {
@@ -219,6 +252,17 @@ mod tests {
         assert_eq!(valued.locks, Some(LockScope::Store));
         assert_eq!((valued.cache_seconds, valued.threads), (0.5, Some(3)));
         assert_eq!(valued.transport, Some(Transport::IoUring));
+    }
+
+    #[test]
+    fn the_words_of_flags_are_those_flags_again() {
+        let all = "ro,allow_other,noexec,dev,suid,noatime,sync,dirsync,no_passthrough,cache_seconds=0.25,threads=7,\
+                   locks=local,transport=dev_fuse";
+        // Every word alone, and all of them: no flag is left out, and none depends on another.
+        for words in all.split(',').chain([all, ""]) {
+            let meant = flags(words).unwrap();
+            assert_eq!(flags(&meant.words().join(",")).unwrap(), meant, "{words}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | `caps` | what is agreed in the handshake, and why the rest is not |
 //! | `frontend` | the requests as fuser delivers them, over /dev/fuse |
 //! | `ring` | the requests over io_uring, where the kernel offers it |
+//! | `place` | how the kernel spells a mountpoint, and what is dead there |
 //! | `handlers` | one plain function for each request, shared by all front-ends |
 //! | `convert` | flags and modes of the kernel in the words of the filesystem |
 //! | `fuser_types` | types of fuser from and to ours |
@@ -37,10 +38,12 @@ mod locking;
 mod mountinfo;
 mod notice;
 mod options;
+mod place;
 mod ring;
 mod session;
 mod teller;
 
 pub use mountinfo::{MountEntry, mounts, mounts_at};
 pub use options::{FILESYSTEM_TYPE, MountOptions};
-pub use session::{Mount, TransportInUse, Unmounter, is_dead, unmount_at};
+pub use place::{clear_dead, is_dead, spelled_by_kernel};
+pub use session::{Mount, TransportInUse, Unmounter, unmount_at};
