@@ -17,7 +17,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("transfer", &["view", "vfs", "model", "error"]),
     ("fuse", &["view", "vfs", "model", "error", "advice"]),
     ("config", &["policy", "model", "error", "advice"]),
-    ("client", &["config", "view", "vfs", "work", "meta", "policy", "model", "error", "advice"]),
+    ("client", &["config", "transfer", "view", "vfs", "work", "meta", "policy", "model", "error", "advice"]),
     ("daemon", &["client", "fuse", "view", "vfs", "policy", "model", "error", "advice"]),
 ];
 

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Principal;
 
 /// The version of the protocol: both ends must have the same. Grows whenever the meaning of any byte changes.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// What every version begins with.
 const MAGIC: [u8; 6] = *b"nexus\0";
@@ -225,13 +225,16 @@ mod tests {
     use super::*;
     use crate::client::request::{Item, Path, Reply, Request, WriteMode};
     use crate::model::VPath;
+    use crate::transfer::{Conflict, ImportRules, Selection};
 
     fn path(text: &str) -> Path {
         Path(VPath::parse(text.as_bytes()).unwrap())
     }
 
-    /// Requests with the bytes they have in version 1. A change here is a new version of the protocol.
+    /// Requests with the bytes they have in version 2. A change here is a new version of the protocol.
     fn golden() -> Vec<(Request, &'static [u8])> {
+        let selection = Selection { prefix: b"/a".to_vec(), after: None, bodies: true };
+        let rules = ImportRules { conflict: Conflict::Auto, dry_run: false, bodies: true };
         vec![
             (Request::Exists { path: path("/a") }, &[0, 2, b'/', b'a']),
             (Request::Read { path: path("/"), offset: 300, length: 1, node: Some(7) }, &[3, 1, b'/', 0xac, 2, 1, 1, 7]),
@@ -240,6 +243,10 @@ mod tests {
             (Request::Sync, &[17]),
             (Request::HandOver, &[19]),
             (Request::Stop { lazy: true }, &[23, 1]),
+            (Request::Verify { path: path("/"), after: Some(5) }, &[33, 1, b'/', 1, 10]),
+            (Request::Export(selection), &[34, 2, b'/', b'a', 0, 1]),
+            (Request::Lacks(vec![1, 2].into()), &[35, 2, 1, 2]),
+            (Request::Import(rules), &[36, 3, 0, 1]),
         ]
     }
 
@@ -253,7 +260,7 @@ mod tests {
             assert_eq!(kind, Kind::Request);
             assert_eq!(decode::<Request>(&content).unwrap(), request);
         }
-        assert_eq!(greeting(&7u32).unwrap(), b"nexus\0\x01\0\x07");
+        assert_eq!(greeting(&7u32).unwrap(), b"nexus\0\x02\0\x07");
     }
 
     #[test]
@@ -309,7 +316,7 @@ mod tests {
 
         #[test]
         fn a_request_that_was_damaged_is_a_value_or_an_error(
-            which in 0..7usize, at in 0..16usize, byte in any::<u8>(), cut in 0..16usize,
+            which in 0..golden().len(), at in 0..16usize, byte in any::<u8>(), cut in 0..16usize,
         ) {
             let mut bytes = golden()[which].1.to_vec();
             if let Some(place) = bytes.get_mut(at) {
