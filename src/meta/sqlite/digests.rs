@@ -7,15 +7,15 @@
 //! It guarantees that a blob is found: every one whose number is up to the mark (setting `blob_mark`) is in the table, and
 //! the pairs of all others are in memory, read again from their rows at the start. Pairs too many do no harm, because a
 //! pair is only a hint and the row decides: those of removed blobs stay until their turn comes, and the operation that made
-//! or removed a blob may be undone without a word to this file. What was removed shortly before a crash stays in the table
-//! until the next repair. No two blobs of one digest are made because every new one is looked for first.
+//! or removed a blob may be undone without a word to this file. What was removed shortly before a crash, or was made by an
+//! operation that was undone, stays in the table until the next repair. No two blobs of one digest are made because every new one is looked for first.
 
 mod repairs;
 #[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
@@ -41,6 +41,15 @@ const HELD_PAIRS_MAX: usize = 4 * RUN_PAIRS;
 /// The first bytes of a digest and the number of a blob.
 type Pair = ([u8; 8], i64);
 
+/// What became of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It was made.
+    Made,
+    /// It was removed, unless that was undone: its row tells.
+    Removed,
+}
+
 /// What of the table `blob_head` is not in the database.
 #[derive(Debug)]
 pub(super) struct Digests {
@@ -62,9 +71,9 @@ struct Known {
     /// Numbers above the mark are given in order, so that none at or below it ever belongs to a new blob.
     next: i64,
     /// Blobs that were made or removed: the table may not tell of them as it should.
-    touched: BTreeSet<Pair>,
+    touched: BTreeMap<Pair, Fate>,
     /// Those of them that are being written, in this order, and the mark to be set behind the last.
-    run: BTreeSet<Pair>,
+    run: BTreeMap<Pair, Fate>,
     run_mark: Option<i64>,
 }
 
@@ -132,7 +141,7 @@ impl Digests {
         for (id, digest) in above {
             known.next = known.next.max(id.saturating_add(1));
             // One that cannot be read is found by nobody; the check tells of it.
-            known.touched.extend(digest.map(|DigestColumn(digest)| (head(&digest), id)));
+            known.touched.extend(digest.map(|DigestColumn(digest)| ((head(&digest), id), Fate::Made)));
         }
         Ok(known)
     }
@@ -141,7 +150,7 @@ impl Digests {
     fn recent(this: &RefCell<Self>, conn: &Connection, digest: &Digest) -> Result<Vec<i64>> {
         let pairs = (head(digest), i64::MIN)..=(head(digest), i64::MAX);
         Self::with(this, conn, |known, _| {
-            known.touched.range(pairs.clone()).chain(known.run.range(pairs)).map(|pair| pair.1).collect()
+            known.touched.range(pairs.clone()).chain(known.run.range(pairs)).map(|(pair, _)| pair.1).collect()
         })
     }
 }
@@ -178,9 +187,9 @@ impl WriteTxn<'_> {
     }
 
     /// A blob was made or removed.
-    pub(super) fn touch_digest(&self, digest: &Digest, id: BlobId) -> Result<()> {
+    pub(super) fn touch_digest(&self, digest: &Digest, id: BlobId, fate: Fate) -> Result<()> {
         let is_full = Digests::with(self.digests, self.conn, |known, sizes| {
-            known.touched.insert((head(digest), id.0));
+            known.touched.insert((head(digest), id.0), fate);
             known.touched.len() >= sizes.held
         })?;
         if is_full { self.merge_all_digests() } else { Ok(()) }
@@ -205,21 +214,24 @@ impl WriteTxn<'_> {
                 known.run = std::mem::take(&mut known.touched);
                 known.run_mark = Some(known.next - 1);
             }
-            let pairs: Vec<Pair> = std::iter::from_fn(|| known.run.pop_first()).take(step).collect();
+            let pairs: Vec<(Pair, Fate)> = std::iter::from_fn(|| known.run.pop_first()).take(step).collect();
             (pairs, if known.run.is_empty() { known.run_mark.take() } else { None })
         };
-        for (head, id) in pairs {
-            let is_there =
-                self.one("SELECT 1 FROM blob WHERE id = ?2 AND SUBSTR(digest, 1, 8) = ?1", params![head, id], |_| {
-                    Ok(())
-                })?;
-            let statement = match is_there {
-                Some(()) => "INSERT OR IGNORE INTO blob_head (head, blob) VALUES (?1, ?2)",
-                None => "DELETE FROM blob_head WHERE head = ?1 AND blob = ?2",
+        for ((head, id), fate) in pairs {
+            let is_there = fate == Fate::Made || self.is_blob(head, id)?;
+            let statement = if is_there {
+                "INSERT OR IGNORE INTO blob_head (head, blob) VALUES (?1, ?2)"
+            } else {
+                "DELETE FROM blob_head WHERE head = ?1 AND blob = ?2"
             };
             self.change(statement, params![head, id])?;
         }
         mark.map_or(Ok(()), |mark| self.set_setting(MARK, mark))
+    }
+
+    fn is_blob(&self, head: [u8; 8], id: i64) -> Result<bool> {
+        let found = "SELECT 1 FROM blob WHERE id = ?2 AND SUBSTR(digest, 1, 8) = ?1";
+        Ok(self.one(found, params![head, id], |_| Ok(()))?.is_some())
     }
 
     /// Makes the table anew from the blobs.

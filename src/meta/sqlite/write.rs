@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use rusqlite::params;
 
+use super::digests::Fate;
 use super::read::ReadTxn;
 use super::sql;
 use crate::error::Result;
@@ -300,7 +301,7 @@ impl<'a> WriteTxn<'a> {
             "INSERT INTO blob (id, digest, size, blocks, refs, place) VALUES (?1, ?2, ?3, ?4, 1, ?5)",
             params![id.0, digest.as_bytes(), size, blocks, i64::from(body.is_none())],
         )?;
-        self.touch_digest(digest, id)?;
+        self.touch_digest(digest, id, Fate::Made)?;
         if let Some(body) = body {
             self.put_small_body(id, body)?;
         }
@@ -346,7 +347,7 @@ impl<'a> WriteTxn<'a> {
             return Ok(None);
         }
         self.change("DELETE FROM blob WHERE id = ?1", [id.0])?;
-        self.touch_digest(&blob.digest, id)?;
+        self.touch_digest(&blob.digest, id, Fate::Removed)?;
         match blob.place {
             Place::Database => {
                 self.change("DELETE FROM small WHERE id = ?1", [id.0])?;
