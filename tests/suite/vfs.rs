@@ -12,6 +12,7 @@ use nexus::model::{Attr, AttrChange, Caller, Digest, Name, NodeId, SetTime, Time
 use nexus::vfs::{HandleId, OpenMode, Origin, RenameMode, StoreOptions, Vfs, XattrMode};
 
 mod collect;
+mod digests;
 mod listing;
 mod reserved;
 mod verify;
