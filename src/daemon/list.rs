@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::mount_table::data_dir_of;
+use super::mount_table::{data_dir_of, mount_of};
 use super::process::Process;
 use super::record::Record;
 use super::{LockScope, MountState, join};
@@ -67,14 +67,11 @@ impl Told {
             // Another user's, for example: his record may be readable.
             Err(e) => log::debug!("{}", advice::sentence(&e)),
         }
-        let read = Record::read(data_dir).and_then(|record| match record {
-            Some(record) => Ok((Process::open(record.daemon)?.map(|process| process.pid()), record.mounts)),
-            None => Ok((None, Vec::new())),
-        });
-        let (pid, mounts) = read.unwrap_or_else(|e| {
+        let read = read(data_dir).unwrap_or_else(|e| {
             log::warn!("{}", advice::sentence(&e));
-            (None, Vec::new())
+            None
         });
+        let (pid, mounts) = read.map_or((None, Vec::new()), |(pid, record)| (pid, record.mounts));
         Self { pid, mounts }
     }
 
@@ -93,6 +90,20 @@ impl Told {
             since: None,
         }
     }
+}
+
+/// The record of the daemon of a store, and its number if it is alive.
+fn read(data_dir: &Path) -> Result<Option<(Option<u32>, Record)>> {
+    let Some(record) = Record::read(data_dir)? else { return Ok(None) };
+    let pid = Process::open(record.daemon)?.map(|process| process.pid());
+    Ok(Some((pid, record)))
+}
+
+/// A mount of the store in `data_dir` (canonical) that a living daemon serves, if this process can see one. Beside dead
+/// ones, which a kill has left, some program may have the store.
+pub(super) fn served_mount_of(data_dir: &Path) -> Result<Option<MountEntry>> {
+    let lives = read(data_dir).is_ok_and(|read| read.is_some_and(|(pid, _)| pid.is_some()));
+    Ok(mount_of(data_dir)?.filter(|_| lives))
 }
 
 fn state(info: &MountInfo) -> Option<MountState> {

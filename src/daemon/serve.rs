@@ -8,7 +8,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::fleet::{Event, Fleet};
-use super::mount_table::{explain_in_use, mount_of};
+use super::list::served_mount_of;
+use super::mount_table::explain_in_use;
 use super::preflight::{self, Plan};
 use super::process::Identity;
 use super::signals::StopSignals;
@@ -80,7 +81,7 @@ fn open(plan: &Plan) -> Result<Arc<Vfs>> {
             Err(e) if e.kind() == ErrorKind::InUse && asked.elapsed() < patience => {
                 if client::hand_over(&plan.data_dir)? {
                     patience = HAND_OVER_MAX;
-                } else if mount_of(&plan.data_dir)?.is_some() {
+                } else if served_mount_of(&plan.data_dir)?.is_some() {
                     break Err(e);
                 }
                 std::thread::sleep(HAND_OVER_PAUSE);

@@ -137,7 +137,11 @@ impl Filesystem for Frontend {
 
     fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
         // The kernel waits for no answer. Of a batch fuser makes single calls.
-        answer("forget", node(ino), || self.handlers.forget(node(ino), lookups)).ok();
+        answer("forget", node(ino), || {
+            self.handlers.forget(node(ino), lookups);
+            Ok(())
+        })
+        .ok();
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {

@@ -21,7 +21,7 @@ use log::debug;
 use super::courier::Courier;
 use super::known::{Known, Message};
 use super::notice;
-use crate::model::Change;
+use crate::model::{Change, NodeId};
 use crate::vfs::{Listener, Receipt};
 
 /// Nothing that a request could hold keeps attributes from being told; this is for a machine that is very busy.
@@ -89,5 +89,9 @@ impl Listener for Teller {
             debug!("the kernel of a mount takes long to be told of changes");
         }
         self.locked.wait(receipt.1, LOCKED_PATIENCE);
+    }
+
+    fn holds(&self, node: NodeId) -> bool {
+        self.known.holds(node)
     }
 }
