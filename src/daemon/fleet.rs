@@ -160,7 +160,7 @@ impl Fleet {
             let why = format!("the process that serves the store has {MOUNTS_MAX} mounts already");
             return Err(refusal(ErrorKind::InUse, attempted(), why, ""));
         }
-        if self.vfs.is_read_only() && !berth.flags.read_only {
+        if self.vfs.is_read_only() && !berth.flags.manner.read_only {
             return Err(refusal(
                 ErrorKind::ReadOnly,
                 attempted(),
@@ -188,7 +188,7 @@ impl Fleet {
         let shown = MountState {
             mountpoint: berth.mountpoint.clone(),
             principal: berth.view.principal.clone(),
-            read_only: berth.flags.read_only,
+            read_only: berth.flags.manner.read_only,
             passthrough: mount.passthrough(),
             locks,
             transport: mount.transport().to_string(),
@@ -311,16 +311,7 @@ impl Fleet {
             mountpoint: berth.mountpoint.clone(),
             source: self.source.clone(),
             store_dir: self.data_dir.clone(),
-            allow_other: flags.allow_other,
-            read_only: flags.read_only,
-            dev: flags.dev,
-            suid: flags.suid,
-            noexec: flags.noexec,
-            noatime: flags.noatime,
-            sync: flags.sync,
-            dirsync: flags.dirsync,
-            cache_seconds: flags.cache_seconds,
-            passthrough: flags.passthrough,
+            manner: flags.manner.clone(),
             threads,
             store_locks: locks == LockScope::Store,
             transport: flags.transport.unwrap_or_default(),

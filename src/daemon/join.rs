@@ -193,7 +193,7 @@ pub fn missing(request: &MountRequest) -> Result<MountRequest> {
             left.mounts.push(spec.clone());
             continue;
         };
-        let (is, wanted) = (describe_mount(mount)?, describe(&spec.view.principal, spec.flags.read_only));
+        let (is, wanted) = (describe_mount(mount)?, describe(&spec.view.principal, spec.flags.manner.read_only));
         if is != wanted {
             return Err(refusal(
                 ErrorKind::InUse,

@@ -72,7 +72,7 @@ fn allow_open_files() {
 
 /// Opens the store. A program that has it through the library is asked to give it up, and becomes a client of this daemon.
 fn open(plan: &Plan) -> Result<Arc<Vfs>> {
-    let read_only = plan.berths.iter().all(|berth| berth.flags.read_only);
+    let read_only = plan.berths.iter().all(|berth| berth.flags.manner.read_only);
     let options = StoreOptions { data_dir: plan.data_dir.clone(), read_only, clock: Timestamp::now };
     let (asked, mut patience) = (Instant::now(), CLOSING_MAX);
     let opened = loop {

@@ -8,7 +8,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `session` | [`Mount`]: from mounting to the end, [`Unmounter`], [`unmount_at`] |
-//! | `options` | [`MountOptions`] and its spellings for mount(2) and fusermount3(1) |
+//! | `options` | [`MountOptions`], the [`Manner`] in it, and their spellings for mount(2) and fusermount3(1) |
 //! | `device` | mounting and unmounting, by system call or through fusermount3 |
 //! | `mountinfo` | what is mounted where |
 //! | `caps` | what is agreed in the handshake, and why the rest is not |
@@ -44,6 +44,6 @@ mod session;
 mod teller;
 
 pub use mountinfo::{MountEntry, mounts, mounts_at};
-pub use options::{FILESYSTEM_TYPE, MountOptions};
+pub use options::{FILESYSTEM_TYPE, Manner, MountOptions};
 pub use place::{clear_dead, is_dead, spelled_by_kernel};
 pub use session::{Mount, TransportInUse, Unmounter, unmount_at};

@@ -202,7 +202,7 @@ impl Mount {
         ring: Option<Prepared>,
     ) -> std::result::Result<Self, Failure> {
         // Handing files over takes the privilege that mounting took, so without that it need not be tried.
-        let passthrough = options.passthrough && device.privileged;
+        let passthrough = options.manner.passthrough && device.privileged;
         let second = if passthrough { Some(device.descriptor.try_clone()?) } else { None };
         let depth = passthrough.then(|| stack_depth(&options.store_dir));
         let third = device.descriptor.try_clone()?;

@@ -40,9 +40,10 @@ impl Upload {
     /// `Invalid` for a line that is malformed, with its number; what reading and writing report.
     pub fn new(options: &ImportOptions, input: &mut dyn BufRead) -> Result<Self> {
         let failed = |e| Error::io("keep the lines of an import on the disk", e);
-        let bodies = options.bodies.as_deref().map(Bodies::find).transpose()?;
         let mut lines = tempfile::tempfile().map_err(failed)?;
         io::copy(input, &mut lines).map_err(|e| Error::io("read the lines of an import", e))?;
+        // Not before: whoever writes the lines may be making it.
+        let bodies = options.bodies.as_deref().map(Bodies::find).transpose()?;
         let mut upload = Self {
             lines,
             bodies,

@@ -45,8 +45,8 @@ impl Typed {
     /// Puts what was typed behind what was said before: it wins.
     fn apply(&self, flags: &mut MountFlags) -> Result<()> {
         self.options.iter().try_for_each(|words| flags.apply(words))?;
-        flags.allow_other |= self.allow_other;
-        flags.read_only |= self.read_only;
+        flags.manner.allow_other |= self.allow_other;
+        flags.manner.read_only |= self.read_only;
         flags.transport = self.transport.or(flags.transport);
         Ok(())
     }
@@ -78,8 +78,8 @@ fn flags(config: &Config, at: usize, entry: &MountEntry) -> Result<MountFlags> {
     let transport = entry.transport.unwrap_or(config.transport);
     let mut flags = MountFlags { transport: Some(transport), ..MountFlags::default() };
     entry.options.iter().try_for_each(|words| flags.apply(words)).map_err(|e| of_entry(at, entry, &e))?;
-    flags.allow_other |= entry.allow_other;
-    flags.read_only |= entry.read_only;
+    flags.manner.allow_other |= entry.allow_other;
+    flags.manner.read_only |= entry.read_only;
     Ok(flags)
 }
 

@@ -66,6 +66,15 @@ impl Link {
         }
     }
 
+    /// From now on an answer that takes longer counts as none.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub(in crate::client) fn answers_within(&self, patience: Duration) -> Result<()> {
+        let set = self.stream.get_ref().set_read_timeout(Some(patience));
+        set.map_err(|e| Error::io("limit the time of an answer", e))
+    }
+
     /// Makes one request. The link can be used again if it was answered and `true` comes with the outcome.
     pub(in crate::client) fn call(&mut self, request: &Request, exchange: &mut dyn Exchange) -> (Outcome, bool) {
         let sent = match self.send(request, exchange) {
