@@ -23,6 +23,7 @@ use crate::cas::{BlobStore, Staging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BodyRow, Checkpointer, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
 use crate::model::{Attr, Caller, Digest, Kind, NodeId, Timestamp};
+use crate::stats::Stats;
 use crate::work::Moved;
 
 /// The longest time an operation stays uncommitted.
@@ -67,6 +68,7 @@ pub struct Vfs {
     pub(super) stale_pages: Mutex<HashSet<NodeId>>,
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
     pub(super) changes: Changes,
+    pub(super) stats: Stats,
     locks: Locks,
     pub(super) data_dir: PathBuf,
     pub(super) read_only: bool,
@@ -309,6 +311,7 @@ impl Vfs {
             stale_pages: Mutex::default(),
             readers: Mutex::default(),
             changes: Changes::default(),
+            stats: Stats::default(),
             locks: Locks::default(),
             data_dir,
             read_only,
@@ -522,7 +525,10 @@ impl Vfs {
         if *failed {
             return Err(Error::new(ErrorKind::Io, "sync the write-ahead log of the database, which failed before"));
         }
-        if let Err(e) = wal.sync() {
+        let began = Instant::now();
+        let synced = wal.sync();
+        self.stats.log_syncs.time(began.elapsed());
+        if let Err(e) = synced {
             *failed = true;
             self.core.lock().meta.give_up(&e);
             return Err(e);
@@ -626,10 +632,12 @@ impl Vfs {
         if let Some(wal) = &self.wal
             && checkpointer.is_due(wal)?
         {
+            let began = Instant::now();
             checkpointer.run()?;
             let mut core = self.core.lock();
             core.meta.commit()?;
             checkpointer.run()?;
+            self.stats.checkpoints.time(began.elapsed());
         }
         Ok(())
     }

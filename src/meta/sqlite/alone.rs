@@ -1,6 +1,7 @@
 //! An operation that is a transaction of its own, because it may be larger than memory.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Instant;
 
 use super::{MetaStore, WriteTxn, sql};
 use crate::error::Result;
@@ -17,6 +18,7 @@ impl MetaStore {
         self.check_sound()?;
         self.commit()?;
         self.conn.execute_batch("PRAGMA cache_spill = ON").map_err(sql("prepare a long operation"))?;
+        let began = Instant::now();
         let ran = self.run("BEGIN IMMEDIATE", "begin a transaction").map(|()| {
             // A bug that panics must not leave half an operation behind for the next commit.
             catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn, self.noted.as_ref()))))
@@ -25,6 +27,7 @@ impl MetaStore {
             Err(e) => Err(e),
             Ok(Ok(Ok(value))) if keep => match self.conn.execute_batch("COMMIT") {
                 Ok(()) => {
+                    self.commits.note(began.elapsed(), 1);
                     self.written += 1;
                     self.committed = self.written;
                     Ok(Ok(value))

@@ -7,6 +7,7 @@
 mod alone;
 mod figures;
 mod invariants;
+mod pages;
 mod read;
 mod repairs;
 mod schema;
@@ -20,9 +21,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use self::pages::PageCounts;
 
 pub use figures::Figures;
 pub use invariants::{Violations, invariants};
@@ -34,6 +38,7 @@ pub use write::WriteTxn;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Change;
+use crate::stats::{CommitReport, Commits, Pages};
 
 /// Commits by two connections at once can be lost by the versions from 3.7.0 up to here (sqlite.org, WAL-reset bug).
 const OLDEST_SOUND_SQLITE: i32 = 3_051_003;
@@ -57,6 +62,8 @@ pub struct MetaStore {
     broken: Arc<AtomicBool>,
     /// What the operations changed, since somebody asked for it to be noted.
     noted: Option<RefCell<Vec<Change>>>,
+    commits: Commits,
+    pages: PageCounts,
 }
 
 /// The write-ahead log, to be synced without holding the store.
@@ -130,6 +137,8 @@ impl MetaStore {
             failed: None,
             broken: Arc::default(),
             noted: None,
+            commits: Commits::default(),
+            pages: PageCounts::default(),
         };
         Ok((store, WalFile(wal)))
     }
@@ -150,7 +159,17 @@ impl MetaStore {
         }
         conn.execute_batch("BEGIN").map_err(sql("begin to read"))?;
         let failed = Some("opened read-only".into());
-        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: Arc::default(), noted: None })
+        Ok(Self {
+            conn,
+            path: path.to_owned(),
+            written: 0,
+            committed: 0,
+            failed,
+            broken: Arc::default(),
+            noted: None,
+            commits: Commits::default(),
+            pages: PageCounts::default(),
+        })
     }
 
     /// How much memory pages of the database may take, instead of 64 MiB.
@@ -248,17 +267,39 @@ impl MetaStore {
         if self.is_broken() {
             self.check_sound()?;
         }
+        // Once a second at least: often enough for numbers of 32 bits.
+        self.pages.look(&self.conn);
         if !self.conn.is_autocommit() && self.failed.is_none() {
+            let began = Instant::now();
             self.run("COMMIT", "commit")?;
+            self.commits.note(began.elapsed(), self.written - self.committed);
             self.committed = self.written;
         }
         Ok(self.committed)
+    }
+
+    /// How many commits there were, and what they were like.
+    #[must_use]
+    pub fn commits(&self) -> CommitReport {
+        self.commits.look()
+    }
+
+    /// How well the cache of pages serves.
+    #[must_use]
+    pub fn pages(&self) -> Pages {
+        self.pages.look(&self.conn)
     }
 
     /// Operations written since the store was opened.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Operations that are not committed.
+    #[must_use]
+    pub fn uncommitted(&self) -> u64 {
+        self.written - self.committed
     }
 
     /// Whether something is written and not committed.
