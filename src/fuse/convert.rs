@@ -17,15 +17,15 @@ fn invalid(what: &'static str) -> Error {
     Error::new(ErrorKind::Invalid, what)
 }
 
-/// The flags of open(2) as FUSE_OPEN and FUSE_CREATE carry them. `O_TRUNC` is among them because
-/// `FUSE_ATOMIC_O_TRUNC` is negotiated; `O_CREAT` and `O_EXCL` are the kernel's business.
+/// The flags of open(2) as FUSE_OPEN and FUSE_CREATE carry them. `O_CREAT`, `O_EXCL` and `O_TRUNC` are the kernel's
+/// business: it truncates by a request of its own.
 pub(super) fn open_mode(flags: i32, passthrough: bool) -> OpenMode {
     let access = flags & libc::O_ACCMODE;
     OpenMode {
         read: access != libc::O_WRONLY,
         write: access != libc::O_RDONLY,
         append: flags & libc::O_APPEND != 0,
-        truncate: flags & libc::O_TRUNC != 0,
+        truncate: false,
         passthrough,
         direct: false,
     }

@@ -149,7 +149,11 @@ impl Filesystem for Frontend {
 
     fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
         // The kernel waits for no answer. Of a batch fuser makes single calls.
-        self.answer(Op::Forget, node(ino), || self.handlers.forget(node(ino), lookups)).ok();
+        self.answer(Op::Forget, node(ino), || {
+            self.handlers.forget(node(ino), lookups);
+            Ok(())
+        })
+        .ok();
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {

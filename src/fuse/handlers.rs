@@ -150,15 +150,14 @@ impl Handlers {
     }
 
     /// The kernel takes `lookups` of those it was given back.
-    pub(super) fn forget(&self, node: NodeId, lookups: u64) -> Outcome<()> {
+    pub(super) fn forget(&self, node: NodeId, lookups: u64) {
         self.known.forget(node, lookups);
         self.view.forget(node);
-        Ok(())
     }
 
     pub(super) fn getattr(&self, node: NodeId) -> Outcome<Attr> {
         self.known.tell_attributes(node);
-        Ok(self.view.getattr(node)?)
+        held(self.view.getattr(node))
     }
 
     pub(super) fn setattr(&self, caller: &Caller, node: NodeId, change: AttrChange) -> Outcome<Attr> {
@@ -172,7 +171,7 @@ impl Handlers {
         let set_id = nothing || owner || (change.size.is_some() && caller.uid != 0);
         let dropped = if set_id && mode.is_none() { self.without_set_id(caller, node)? } else { None };
         self.known.tell_attributes(node);
-        Ok(self.view.setattr(caller, node, &AttrChange { mode: mode.or(dropped), ..change })?)
+        held(self.view.setattr(caller, node, &AttrChange { mode: mode.or(dropped), ..change }))
     }
 
     /// The permissions without set-user-ID and set-group-ID, when one of them has to go; what the kernel leaves to the
@@ -191,7 +190,7 @@ impl Handlers {
     }
 
     pub(super) fn readlink(&self, node: NodeId) -> Outcome<Vec<u8>> {
-        Ok(self.view.readlink(node)?)
+        held(self.view.readlink(node))
     }
 
     pub(super) fn mknod(&self, caller: &Caller, parent: NodeId, name: &[u8], mode: u32, rdev: u32) -> Outcome<Attr> {
@@ -262,17 +261,7 @@ impl Handlers {
     pub(super) fn open(&self, caller: &Caller, node: NodeId, flags: i32) -> Outcome<(HandleId, Access)> {
         let asked = convert::open_mode(flags, self.passthrough());
         let open = OpenMode { direct: self.may_go_past_the_cache(caller, node, asked), ..asked };
-        if open.truncate && caller.uid != 0 {
-            // As for a change of size.
-            if let Some(mode) = self.without_set_id(caller, node)? {
-                self.view.setattr(caller, node, &AttrChange { mode: Some(mode), ..AttrChange::default() })?;
-            }
-        }
-        let opened = match self.view.open(caller, node, open) {
-            // Removed through another mount since the kernel looked: another may be there by now, or may be made.
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(Errno::STALE.into()),
-            opened => opened?,
-        };
+        let opened = held(self.view.open(caller, node, open))?;
         self.serve(caller, node, open, opened)
     }
 
@@ -304,8 +293,7 @@ impl Handlers {
         }
         drop(file);
         self.view.release(handle)?;
-        // It has been truncated by now, once is enough.
-        let again = self.view.open(caller, node, OpenMode { truncate: false, passthrough: false, ..open })?;
+        let again = self.view.open(caller, node, OpenMode { passthrough: false, ..open })?;
         match again.serving {
             Serving::Vfs { direct, .. } => {
                 self.known.tell_pages(node);
@@ -399,7 +387,7 @@ impl Handlers {
         if keep {
             self.known.tell_pages(node);
         }
-        Ok((self.view.opendir(node)?, keep && !self.known.is_changed_elsewhere(node)))
+        Ok((held(self.view.opendir(node))?, keep && !self.known.is_changed_elsewhere(node)))
     }
 
     /// `emit` is told how long the kernel may believe an entry, and says whether it took it.
@@ -426,7 +414,7 @@ impl Handlers {
             let lifetime = if self.known.heard() == heard { self.lifetime_of(entry.id) } else { Duration::ZERO };
             let taken = emit(entry, lifetime);
             if !taken {
-                self.known.forget(entry.id, 1);
+                self.forget(entry.id, 1);
             }
             taken
         });
@@ -455,16 +443,16 @@ impl Handlers {
             Err(e) if e.kind() == ErrorKind::NoAttribute && key == b"security.selinux" => {
                 Err(Error::new(ErrorKind::Unsupported, "read a label").into())
             }
-            value => fit(value?, room),
+            value => fit(held(value)?, room),
         }
     }
 
     pub(super) fn setxattr(&self, node: NodeId, key: &[u8], value: &[u8], flags: i32) -> Outcome<()> {
-        Ok(self.view.setxattr(node, key, value, convert::xattr_mode(flags)?)?)
+        held(self.view.setxattr(node, key, value, convert::xattr_mode(flags)?))
     }
 
     pub(super) fn listxattr(&self, node: NodeId, room: u32) -> Outcome<Xattr> {
-        let keys = self.view.listxattr(node)?;
+        let keys = held(self.view.listxattr(node))?;
         let mut list = Vec::with_capacity(keys.iter().map(|key| key.len() + 1).sum());
         for key in keys {
             list.extend_from_slice(&key);
@@ -477,7 +465,16 @@ impl Handlers {
     }
 
     pub(super) fn removexattr(&self, node: NodeId, key: &[u8]) -> Outcome<()> {
-        Ok(self.view.removexattr(node, key)?)
+        held(self.view.removexattr(node, key))
+    }
+}
+
+/// The answer about a node that the kernel holds. One that is not there has been removed by somebody else since the kernel
+/// looked: another may be there by now, and the kernel is to look again.
+fn held<T>(outcome: crate::error::Result<T>) -> Outcome<T> {
+    match outcome {
+        Err(e) if e.kind() == ErrorKind::NotFound => Err(Errno::STALE.into()),
+        outcome => Ok(outcome?),
     }
 }
 

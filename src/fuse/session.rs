@@ -64,6 +64,7 @@ impl Ear {
 impl Drop for Ear {
     fn drop(&mut self) {
         self.view.vfs().changes().leave(self.view.origin());
+        self.view.vfs().forget_unheld();
         self.teller.stop();
     }
 }

@@ -21,7 +21,7 @@ use log::debug;
 use super::courier::Courier;
 use super::known::{Known, Message};
 use super::notice;
-use crate::model::Change;
+use crate::model::{Change, NodeId};
 use crate::stats::Traffic;
 use crate::vfs::{Listener, Receipt};
 
@@ -93,5 +93,9 @@ impl Listener for Teller {
             debug!("the kernel of a mount takes long to be told of changes");
         }
         self.locked.wait(receipt.1, LOCKED_PATIENCE);
+    }
+
+    fn holds(&self, node: NodeId) -> bool {
+        self.known.holds(node)
     }
 }

@@ -41,6 +41,9 @@ pub trait Listener: Send + Sync + Debug {
 
     /// Waits until the cache has been told, for a bounded time: whoever holds it up may be waiting for this very thread.
     fn settle(&self, receipt: Receipt);
+
+    /// Whether somebody behind this cache may be about to open the node by its number. Must not wait.
+    fn holds(&self, node: NodeId) -> bool;
 }
 
 /// Nobody listens.
@@ -117,6 +120,12 @@ impl Changes {
     /// told.
     pub fn telling_all(&self) -> Option<Telling<'_>> {
         self.telling(Origin(NOBODY))
+    }
+
+    /// Whether one who listens holds the node.
+    pub(super) fn holds(&self, node: NodeId) -> bool {
+        self.audience.load(Ordering::SeqCst) != NOBODY
+            && self.listeners.read().iter().any(|(_, listener)| listener.holds(node))
     }
 
     /// Begins the scope of an operation of `origin`. `None` when nobody else listens, or inside another scope.
@@ -217,6 +226,10 @@ mod tests {
         }
 
         fn settle(&self, _: Receipt) {}
+
+        fn holds(&self, _: NodeId) -> bool {
+            false
+        }
     }
 
     #[test]

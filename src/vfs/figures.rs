@@ -12,6 +12,7 @@ impl Vfs {
     /// # Errors
     /// What the database reports.
     pub fn figures(&self) -> Result<Figures> {
+        self.forget_unnamed();
         self.lock_core().meta.read().figures()
     }
 

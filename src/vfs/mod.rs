@@ -46,6 +46,7 @@ mod space;
 mod store;
 mod sync;
 mod types;
+mod unnamed;
 mod upkeep;
 mod verify;
 mod whole;

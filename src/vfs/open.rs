@@ -140,6 +140,10 @@ impl Vfs {
         if open.write
             && matches!(&state.content, Content::Sealed(Some(body)) if body.size > MEMORY_DRAFT_BYTES_MAX as u64)
         {
+            // Who neither reads nor appends most often truncates next: a draft of what is there would be for nothing.
+            if !open.read && !open.append {
+                return Ok(None);
+            }
             // The kernel will not ask before it writes.
             self.stage_sealed(id, state)?;
         }
@@ -216,11 +220,21 @@ impl Vfs {
     /// Ends one use of a live file. The last one saves what is not in the rows yet, and removes a node without a name. If
     /// saving fails the use goes on, so that nothing is lost, and ends when [`Vfs::save_kept`] succeeds.
     pub(super) fn let_go(&self, live: &Arc<Live>) -> Result<()> {
-        self.let_go_of(live, true)
+        self.let_go_of(live, true, true)
     }
 
-    /// The same; `seal` says whether a draft that is left is to be sealed.
-    pub(super) fn let_go_of(&self, live: &Arc<Live>, seal: bool) -> Result<()> {
+    /// The same for a seal that has failed: the draft that is left is not handed to be sealed at once again.
+    pub(super) fn let_go_unsealed(&self, live: &Arc<Live>) -> Result<()> {
+        self.let_go_of(live, false, true)
+    }
+
+    /// The same for a node without a name, which does not wait for a kernel to forget it any more.
+    pub(super) fn let_go_for_good(&self, live: &Arc<Live>) -> Result<()> {
+        self.let_go_of(live, true, false)
+    }
+
+    /// `seal`: a draft that is left is to be sealed. `wait`: a node without a name waits for a kernel that holds it.
+    fn let_go_of(&self, live: &Arc<Live>, seal: bool, wait: bool) -> Result<()> {
         let id = live.id;
         let mut state = live.state.lock();
         let last = self.live.users(id) == 1;
@@ -242,7 +256,11 @@ impl Vfs {
         let mut core = self.lock_core();
         // Also when nothing was loaded: the last name may have gone in between.
         if last && outcome.is_ok() && !self.read_only {
-            outcome = self.finish(&mut core, id, &mut state);
+            match self.finish(&mut core, live, &mut state, wait) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(e) => outcome = Err(e),
+            }
         }
         if outcome.is_err() && matches!(state.content, Content::Memory { saved: false, .. }) {
             self.kept.lock().push(Arc::clone(live));
@@ -270,16 +288,31 @@ impl Vfs {
         kept.iter().map(|live| self.let_go(live)).fold(Ok(()), Result::and)
     }
 
-    /// Brings the rows of a file up to date when nobody has it open any more.
-    fn finish(&self, core: &mut super::store::Core, id: NodeId, state: &mut LiveState) -> Result<()> {
-        let Some(row) = core.meta.read().find_node(id)? else { return Ok(()) };
+    /// Brings the rows of a file up to date when nobody has it open any more. Whether this use of it ends: one that has no
+    /// name may `wait`.
+    fn finish(
+        &self,
+        core: &mut super::store::Core,
+        live: &Arc<Live>,
+        state: &mut LiveState,
+        wait: bool,
+    ) -> Result<bool> {
+        let id = live.id;
+        let Some(row) = core.meta.read().find_node(id)? else { return Ok(true) };
         if row.attr.nlink == 0 {
+            let held = self.changes.holds(id);
+            if wait && held && self.unnamed.wait_closed(live) {
+                return Ok(false);
+            }
+            if held {
+                self.unnamed.bury(&row.attr);
+            }
             self.scopes.gone(id);
-            return self.change_in(core, |txn, side| {
-                side.bury(&row.attr);
+            self.change_in(core, |txn, side| {
                 txn.delete_node(id)?;
                 side.drop_body(txn, row.body)
-            });
+            })?;
+            return Ok(true);
         }
         self.save_small_in(core, id, state)?;
         if state.pending.is_some() || state.atime.is_some() || state.changed {
@@ -288,6 +321,6 @@ impl Vfs {
                 if state.changed { txn.count_version(id) } else { Ok(()) }
             })?;
         }
-        Ok(())
+        Ok(true)
     }
 }

@@ -164,7 +164,7 @@ impl Vfs {
         let live = self.live.acquire(id);
         let outcome = self.seal_live(&live);
         // Whoever opened and closed the file meanwhile was not its last user: what they left to do is done here.
-        let finished = self.let_go_of(&live, outcome.is_ok());
+        let finished = if outcome.is_ok() { self.let_go(&live) } else { self.let_go_unsealed(&live) };
         match outcome {
             Ok(Sealing::Done) => finished,
             Ok(Sealing::Postponed) => {

@@ -18,6 +18,7 @@ use super::locks::Locks;
 use super::scopes::Scopes;
 use super::seal::SealQueue;
 use super::space::Space;
+use super::unnamed::Unnamed;
 use super::upkeep::Upkeep;
 use crate::cas::{BlobStore, Staging};
 use crate::error::{Error, ErrorKind, Result};
@@ -32,8 +33,6 @@ const COMMIT_AGE: Duration = Duration::from_millis(25);
 const TIDY_AGE: Duration = Duration::from_secs(1);
 /// Node numbers reserved at a time, so that numbers of removed nodes are never given again.
 const ID_BATCH: u64 = 1024;
-/// Nodes remembered after their removal, for the kernel to ask about until it forgets them.
-const TOMBS_MAX: usize = 4096;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -69,6 +68,7 @@ pub struct Vfs {
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
     pub(super) changes: Changes,
     pub(super) stats: Stats,
+    pub(super) unnamed: Unnamed,
     locks: Locks,
     pub(super) data_dir: PathBuf,
     pub(super) read_only: bool,
@@ -107,8 +107,6 @@ pub(super) struct Side {
     pub(super) removals: Vec<Removal>,
     /// Snapshots that still read bodies: no file of a blob is removed, or written again, while there are any.
     pub(super) snapshots: u32,
-    /// Nodes removed while the kernel still knows them.
-    pub(super) tombs: HashMap<NodeId, Attr>,
     /// Whether there may be work items or dependencies: without any, a file that is removed is not asked for.
     pub(super) queue_used: bool,
     /// What the present operation has moved in the queue.
@@ -166,14 +164,6 @@ impl Side {
             *ceiling = next;
         }
         Ok(())
-    }
-
-    /// Remembers a removed node for the kernel.
-    pub(super) fn bury(&mut self, attr: &Attr) {
-        if self.tombs.len() >= TOMBS_MAX {
-            self.tombs.clear();
-        }
-        self.tombs.insert(attr.id, Attr { nlink: 0, ..*attr });
     }
 
     /// Gives up a body that a row named.
@@ -312,6 +302,7 @@ impl Vfs {
             readers: Mutex::default(),
             changes: Changes::default(),
             stats: Stats::default(),
+            unnamed: Unnamed::default(),
             locks: Locks::default(),
             data_dir,
             read_only,
@@ -352,6 +343,7 @@ impl Vfs {
                 log::error!("closing an open file at the end: {e}");
             }
         }
+        self.forget_unnamed();
         let settled = if self.read_only { Ok(()) } else { self.settle() };
         self.stop_threads();
         for thread in self.threads.lock().drain(..) {
@@ -394,6 +386,7 @@ impl Vfs {
     /// # Errors
     /// What the disk or the database report.
     pub fn settle(&self) -> Result<()> {
+        self.forget_unnamed();
         let kept = self.save_kept();
         self.seal_all()?;
         self.barrier().and(kept)
@@ -621,6 +614,7 @@ impl Vfs {
             return Ok(());
         }
         self.expire_leases()?;
+        self.forget_expired();
         if let Err(e) = self.save_kept() {
             log::warn!("a file that was closed is not saved yet, trying again: {e}");
         }

@@ -99,7 +99,7 @@ impl Vfs {
     pub fn listxattr(&self, id: NodeId) -> Result<Vec<Vec<u8>>> {
         let core = self.lock_core();
         let read = core.meta.read();
-        if core.side.tombs.contains_key(&id) {
+        if read.find_node(id)?.is_none() && self.unnamed.tomb(id).is_some() {
             return Ok(Vec::new());
         }
         read.node(id)?;
@@ -153,6 +153,7 @@ impl Vfs {
 
     /// Files that have this body: 1 for a body that is still a draft, or empty.
     fn refs(&self, id: NodeId) -> Result<u64> {
+        self.forget_unnamed();
         if let Some(live) = self.live.get(id) {
             let mut state = live.state.lock();
             if state.loaded && !self.read_only {
