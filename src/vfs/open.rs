@@ -299,7 +299,8 @@ impl Vfs {
     ) -> Result<bool> {
         let id = live.id;
         let Some(row) = core.meta.read().find_node(id)? else { return Ok(true) };
-        if row.attr.nlink == 0 {
+        // A count that is wrong takes no file from its name.
+        if row.attr.nlink == 0 && core.meta.read().names_of(id)?.is_empty() {
             let held = self.changes.holds(id);
             if wait && held && self.unnamed.wait_closed(live) {
                 return Ok(false);
