@@ -14,6 +14,7 @@ use crate::meta::WorkList;
 use crate::model::VPath;
 use crate::model::metadata::Condition;
 use crate::model::work::Status as WorkStatus;
+use crate::stats::{StoreReport, TrafficReport};
 use crate::transfer::{ExportReport, ImportReport, ImportRules, Note, Selection};
 use crate::vfs::Match;
 use crate::work::{Claim, Dependency, GraphNode, WorkChange, WorkCounts, WorkItem};
@@ -179,6 +180,8 @@ pub(crate) enum Request {
         source: Path,
         target: Option<Path>,
     },
+    /// What the owner has counted.
+    Stats,
     /// Hash bodies, from the one behind a number on, for a while.
     Verify {
         path: Path,
@@ -234,6 +237,7 @@ impl Request {
             | Self::WorkCounts { .. }
             | Self::WorkGraph { .. }
             | Self::WorkChanges { .. }
+            | Self::Stats
             | Self::Verify { .. }
             | Self::Export(_)
             | Self::Lacks(_)
@@ -295,6 +299,7 @@ impl Request {
             Self::MoveItem { item, to, .. } => format!("bringing the work item {} to {to}", item.0),
             Self::WorkChanges { .. } => "watching the queue".into(),
             Self::Archive { source, .. } => format!("archiving {}", source.0),
+            Self::Stats => "asking for the statistics".into(),
             Self::Verify { path, .. } => format!("verifying {}", path.0),
             Self::Export(selection) if selection.prefix.is_empty() => "exporting".into(),
             Self::Export(selection) => format!("exporting {}", bytes(&selection.prefix)),
@@ -335,6 +340,11 @@ pub(crate) enum Reply {
     },
     /// Where something is now.
     Path(Path),
+    /// What the store has counted in this process; its mounts are items.
+    Stats {
+        pid: u32,
+        store: Box<StoreReport>,
+    },
     Verified(Verified),
     /// The notes came as items.
     Exported(ExportReport),
@@ -376,6 +386,7 @@ pub(crate) enum Item {
     GraphNode(GraphNode),
     Dependency(Dependency),
     WorkChange(WorkChange),
+    Traffic(Box<TrafficReport>),
     /// How far something is: bytes hashed in this part of a verification, lines applied of an import.
     Progress {
         done: u64,

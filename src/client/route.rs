@@ -207,10 +207,15 @@ fn next_pause(pause: Duration) -> Duration {
     (pause * 2).min(PAUSE_MAX)
 }
 
-/// Asks whoever has the store without becoming its owner; `None` when nobody has it.
-pub(super) fn ask(data_dir: &Path, request: &Request, exchange: &mut dyn Replay) -> Result<Option<Reply>> {
+/// Asks whoever has the store, as `who`, without becoming its owner; `None` when nobody has it.
+pub(super) fn ask(
+    data_dir: &Path,
+    who: &Principal,
+    request: &Request,
+    exchange: &mut dyn Replay,
+) -> Result<Option<Reply>> {
     let Some(stream) = wire::connect(data_dir)? else { return Ok(None) };
-    let Some(mut link) = Link::greet(stream, &Identity::default())? else { return Ok(None) };
+    let Some(mut link) = Link::greet(stream, &Identity::of(who))? else { return Ok(None) };
     if !matches!(request, Request::Mount(_)) {
         // None of them waits for anything; a process that is stuck must not keep others from going round it.
         link.answers_within(ANSWER_MAX)?;

@@ -128,7 +128,7 @@ mod tests {
         let mode = open_mode(libc::O_WRONLY | libc::O_APPEND | libc::O_NONBLOCK, true);
         assert!(!mode.read && mode.write && mode.append && !mode.truncate && mode.passthrough);
         let mode = open_mode(libc::O_RDWR | libc::O_TRUNC, false);
-        assert!(mode.read && mode.write && mode.truncate);
+        assert!(mode.read && mode.write && !mode.truncate);
     }
 
     #[test]

@@ -335,7 +335,7 @@ impl Bulk<'_> {
             Arrived::Small { offset, size } => {
                 self.vfs.space.take(*size as u64)?;
                 let bytes = self.arrivals.small(*offset, *size)?;
-                let blob = put_small(self.txn, digest, &bytes)?;
+                let blob = put_small(self.txn, digest, &bytes, &self.vfs.stats.small)?;
                 Ok((BodyRow::Blob(blob), *size as u64, blocks_of(*size as u64)))
             }
             Arrived::Large { staging, size, blocks } => {

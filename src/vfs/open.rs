@@ -79,6 +79,7 @@ impl Vfs {
     /// that nobody has open, and for all handles that come while it does: it refuses to mix.
     fn open_live(&self, live: &Live, state: &mut LiveState, open: OpenMode) -> Result<(Serving, bool)> {
         self.check_is_file(live.id)?;
+        self.stats.live_files.note(state.loaded);
         self.load(live.id, state)?;
         if open.truncate {
             self.set_size(live.id, state, 0)?;
@@ -103,6 +104,7 @@ impl Vfs {
             // wants it after each change, the pages go. For the same reason only where nobody has the file open to write.
             let unseen = open.read && state.atime_due && state.vfs_writers == 0;
             let keep_cache = !stale && !unseen;
+            self.stats.kernel_pages.note(keep_cache);
             // All or none: a page that one handle fills while another writes past it would stay as it was.
             let alone = state.vfs_handles == 0 && open.direct && open.write && !open.read;
             let direct = alone || state.direct_writers > 0;

@@ -24,6 +24,7 @@ use crate::cas::{BlobStore, Staging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BodyRow, Checkpointer, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
 use crate::model::{Attr, Caller, Digest, Kind, NodeId, Timestamp};
+use crate::stats::Stats;
 use crate::work::Moved;
 
 /// The longest time an operation stays uncommitted.
@@ -64,6 +65,7 @@ pub struct Vfs {
     pub(super) kept: Mutex<Vec<Arc<Live>>>,
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
     pub(super) changes: Changes,
+    pub(super) stats: Stats,
     pub(super) unnamed: Unnamed,
     locks: Locks,
     pub(super) data_dir: PathBuf,
@@ -296,6 +298,7 @@ impl Vfs {
             kept: Mutex::default(),
             readers: Mutex::default(),
             changes: Changes::default(),
+            stats: Stats::default(),
             unnamed: Unnamed::default(),
             locks: Locks::default(),
             data_dir,
@@ -514,7 +517,10 @@ impl Vfs {
         if *failed {
             return Err(Error::new(ErrorKind::Io, "sync the write-ahead log of the database, which failed before"));
         }
-        if let Err(e) = wal.sync() {
+        let began = Instant::now();
+        let synced = wal.sync();
+        self.stats.log_syncs.time(began.elapsed());
+        if let Err(e) = synced {
             *failed = true;
             self.core.lock().meta.give_up(&e);
             return Err(e);
@@ -619,10 +625,12 @@ impl Vfs {
         if let Some(wal) = &self.wal
             && checkpointer.is_due(wal)?
         {
+            let began = Instant::now();
             checkpointer.run()?;
             let mut core = self.core.lock();
             core.meta.commit()?;
             checkpointer.run()?;
+            self.stats.checkpoints.time(began.elapsed());
         }
         Ok(())
     }

@@ -225,6 +225,7 @@ mod tests {
     use super::*;
     use crate::client::request::{Item, Path, Reply, Request, WriteMode};
     use crate::model::VPath;
+    use crate::stats::{StoreReport, TrafficReport};
     use crate::transfer::{Conflict, ImportRules, Selection};
 
     fn path(text: &str) -> Path {
@@ -243,10 +244,11 @@ mod tests {
             (Request::Sync, &[17]),
             (Request::HandOver, &[19]),
             (Request::Stop { lazy: true }, &[23, 1]),
-            (Request::Verify { path: path("/"), after: Some(5) }, &[33, 1, b'/', 1, 10]),
-            (Request::Export(selection), &[34, 2, b'/', b'a', 0, 1]),
-            (Request::Lacks(vec![1, 2].into()), &[35, 2, 1, 2]),
-            (Request::Import(rules), &[36, 3, 0, 1]),
+            (Request::Stats, &[33]),
+            (Request::Verify { path: path("/"), after: Some(5) }, &[34, 1, b'/', 1, 10]),
+            (Request::Export(selection), &[35, 2, b'/', b'a', 0, 1]),
+            (Request::Lacks(vec![1, 2].into()), &[36, 2, 1, 2]),
+            (Request::Import(rules), &[37, 3, 0, 1]),
         ]
     }
 
@@ -311,6 +313,12 @@ mod tests {
             drop(decode::<Identity>(&bytes));
             drop(decode::<Reply>(&bytes));
             drop(decode::<Vec<Item>>(&bytes));
+            drop(decode::<StoreReport>(&bytes));
+            if let Ok(traffic) = decode::<TrafficReport>(&bytes) {
+                // Whatever they are, numbers can be worked with.
+                let since = traffic.since(&traffic.since(&TrafficReport::default()));
+                prop_assert!(since.requests.iter().all(|request| request.took.quantile(0.5) <= request.took.max));
+            }
             drop(decode::<Failure>(&bytes));
         }
 

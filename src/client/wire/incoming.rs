@@ -96,6 +96,7 @@ fn weight(item: &Item) -> usize {
         Item::Work(item) => work_item(item),
         Item::GraphNode(node) => node.virtual_path.len() + node.path_id.len(),
         Item::Dependency(dependency) => dependency.item.len() + dependency.depends_on.len(),
+        Item::Traffic(traffic) => traffic.weight(),
         Item::Progress { .. } | Item::Body { .. } => 0,
         Item::Damaged(damage) => damage.paths.iter().map(|path| path.0.as_bytes().len() + 3).sum(),
         Item::Lines(bytes) | Item::Piece(bytes) => bytes.len(),

@@ -207,8 +207,11 @@ pub(super) mod opcode {
     pub(crate) const GETLK: u32 = 31;
     pub(crate) const SETLK: u32 = 32;
     pub(crate) const SETLKW: u32 = 33;
+    pub(crate) const ACCESS: u32 = 34;
     pub(crate) const CREATE: u32 = 35;
+    pub(crate) const BMAP: u32 = 37;
     pub(crate) const IOCTL: u32 = 39;
+    pub(crate) const POLL: u32 = 40;
     pub(crate) const FALLOCATE: u32 = 43;
     pub(crate) const READDIRPLUS: u32 = 44;
     pub(crate) const RENAME2: u32 = 45;

@@ -11,10 +11,12 @@ use super::decode::{self, Request};
 use super::encode::{self, Listing};
 use super::relief::Relief;
 use crate::error::{Error, ErrorKind};
-use crate::fuse::errno::{Errno, Outcome, answer};
+use crate::fuse::counting;
+use crate::fuse::errno::{Errno, Outcome};
 use crate::fuse::handlers::Handlers;
 use crate::fuse::locking::Asked;
 use crate::model::{Attr, Caller, NodeId};
+use crate::stats::{Op, Via};
 use crate::vfs::LockKind;
 
 /// Who steps in for a thread of a core that has to wait; nobody: it may not.
@@ -42,7 +44,8 @@ pub(super) fn serve(
     patience: Patience<'_>,
 ) -> Answer {
     let node = NodeId(header.node);
-    match answer(name(header.opcode), node, || run(handlers, header, arguments, payload, filled, patience)) {
+    let run = || run(handlers, header, arguments, payload, filled, patience);
+    match counting::answer(handlers.traffic(), Via::IoUring, kind(header.opcode), node, run) {
         Ok(length) => Answer { error: 0, length },
         Err(errno) => Answer { error: -errno.get(), length: 0 },
     }
@@ -201,43 +204,47 @@ fn too_long() -> Error {
     )
 }
 
-/// The request in words, for the log.
-fn name(code: u32) -> &'static str {
+/// The kind of a request, for counters and for the log.
+fn kind(code: u32) -> Op {
     match code {
-        opcode::LOOKUP => "lookup",
-        opcode::GETATTR => "getattr",
-        opcode::SETATTR => "setattr",
-        opcode::READLINK => "readlink",
-        opcode::SYMLINK => "symlink",
-        opcode::MKNOD => "mknod",
-        opcode::MKDIR => "mkdir",
-        opcode::UNLINK => "unlink",
-        opcode::RMDIR => "rmdir",
-        opcode::RENAME | opcode::RENAME2 => "rename",
-        opcode::LINK => "link",
-        opcode::OPEN => "open",
-        opcode::CREATE => "create",
-        opcode::READ => "read",
-        opcode::WRITE => "write",
-        opcode::STATFS => "statfs",
-        opcode::RELEASE => "release",
-        opcode::FSYNC => "fsync",
-        opcode::SETXATTR => "setxattr",
-        opcode::GETXATTR => "getxattr",
-        opcode::LISTXATTR => "listxattr",
-        opcode::REMOVEXATTR => "removexattr",
-        opcode::FLUSH => "flush",
-        opcode::GETLK => "getlk",
-        opcode::SETLK | opcode::SETLKW => "setlk",
-        opcode::OPENDIR => "opendir",
-        opcode::READDIR => "readdir",
-        opcode::READDIRPLUS => "readdirplus",
-        opcode::RELEASEDIR => "releasedir",
-        opcode::FSYNCDIR => "fsyncdir",
-        opcode::LSEEK => "lseek",
-        opcode::FALLOCATE => "fallocate",
-        opcode::COPY_FILE_RANGE | opcode::COPY_FILE_RANGE_64 => "copy_file_range",
-        _ => "a request that is not served",
+        opcode::LOOKUP => Op::Lookup,
+        opcode::GETATTR => Op::Getattr,
+        opcode::SETATTR => Op::Setattr,
+        opcode::READLINK => Op::Readlink,
+        opcode::SYMLINK => Op::Symlink,
+        opcode::MKNOD => Op::Mknod,
+        opcode::MKDIR => Op::Mkdir,
+        opcode::UNLINK => Op::Unlink,
+        opcode::RMDIR => Op::Rmdir,
+        opcode::RENAME | opcode::RENAME2 => Op::Rename,
+        opcode::LINK => Op::Link,
+        opcode::OPEN => Op::Open,
+        opcode::CREATE => Op::Create,
+        opcode::READ => Op::Read,
+        opcode::WRITE => Op::Write,
+        opcode::STATFS => Op::Statfs,
+        opcode::RELEASE => Op::Release,
+        opcode::FSYNC => Op::Fsync,
+        opcode::SETXATTR => Op::Setxattr,
+        opcode::GETXATTR => Op::Getxattr,
+        opcode::LISTXATTR => Op::Listxattr,
+        opcode::REMOVEXATTR => Op::Removexattr,
+        opcode::FLUSH => Op::Flush,
+        opcode::OPENDIR => Op::Opendir,
+        opcode::READDIR => Op::Readdir,
+        opcode::READDIRPLUS => Op::Readdirplus,
+        opcode::RELEASEDIR => Op::Releasedir,
+        opcode::FSYNCDIR => Op::Fsyncdir,
+        opcode::GETLK => Op::Getlk,
+        opcode::SETLK | opcode::SETLKW => Op::Setlk,
+        opcode::ACCESS => Op::Access,
+        opcode::BMAP => Op::Bmap,
+        opcode::IOCTL => Op::Ioctl,
+        opcode::POLL => Op::Poll,
+        opcode::LSEEK => Op::Lseek,
+        opcode::FALLOCATE => Op::Fallocate,
+        opcode::COPY_FILE_RANGE | opcode::COPY_FILE_RANGE_64 => Op::CopyFileRange,
+        _ => Op::Other,
     }
 }
 
