@@ -6,7 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Kind, perm};
-use crate::vfs::{Allocate, LockMode, OpenMode, RenameMode, Seek, XattrMode};
+use crate::vfs::{Allocate, LockMode, OpenMode, Origin, RenameMode, Seek, XattrMode};
 
 /// `RENAME_NOREPLACE` of linux/fs.h.
 const RENAME_NOREPLACE: u32 = libc::RENAME_NOREPLACE;
@@ -28,6 +28,7 @@ pub(super) fn open_mode(flags: i32, passthrough: bool) -> OpenMode {
         truncate: false,
         passthrough,
         direct: false,
+        viewer: Origin::NOBODY,
     }
 }
 

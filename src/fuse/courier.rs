@@ -246,12 +246,7 @@ impl Device {
         let number = lent.as_raw_fd();
         // Given back, because this thread could close it for itself only.
         desk.state.lock().lent = Some(lent);
-        let unshare = libc::CLOSE_RANGE_UNSHARE.cast_signed();
-        // SAFETY: the descriptors of the process stay as they are; this thread gets a table with the first three, and nothing
-        // it runs uses another one that was opened before.
-        if unsafe { libc::close_range(3, u32::MAX, unshare) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        own_descriptors()?;
         let device = descriptor_of_process(number)?;
         // Where this process may not open /dev/fuse, the device itself has to do.
         match File::options().read(true).write(true).open("/dev/fuse") {
@@ -259,6 +254,18 @@ impl Device {
             _ => Ok(File::from(device)),
         }
     }
+}
+
+/// Gives this thread descriptors of its own: copies of the standard streams, and nothing else. What it borrows from others
+/// of the process is closed for it.
+pub(super) fn own_descriptors() -> io::Result<()> {
+    let unshare = libc::CLOSE_RANGE_UNSHARE.cast_signed();
+    // SAFETY: the descriptors of the process stay as they are; this thread gets a table with the first three, and whoever
+    // calls this uses no other one that was opened before.
+    if unsafe { libc::close_range(3, u32::MAX, unshare) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// A descriptor of this process, wherever this thread has its own, pidfd_getfd(2).

@@ -27,6 +27,8 @@ impl Errno {
     pub(super) const LOCKED: Self = Self(libc::EAGAIN);
     /// Waiting for the lock would have no end, fcntl(2).
     pub(super) const DEADLOCK: Self = Self(libc::EDEADLK);
+    /// No more locks are to be had, fcntl(2).
+    pub(super) const NO_LOCKS: Self = Self(libc::ENOLCK);
     /// A signal has ended the wait, signal(7).
     pub(super) const INTERRUPTED: Self = Self(libc::EINTR);
     /// No such device control, ioctl(2).

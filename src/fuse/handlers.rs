@@ -345,6 +345,13 @@ impl Handlers {
         }
     }
 
+    /// The mount has ended: nobody waits for a lock any more.
+    pub(super) fn end_locks(&self) {
+        if let Some(locking) = &self.locking {
+            locking.end();
+        }
+    }
+
     /// `owner`: the open file as an owner of locks, where it has any.
     pub(super) fn release(&self, node: NodeId, handle: HandleId, owner: Option<u64>) -> Outcome<()> {
         if let (Some(locking), Some(owner)) = (&self.locking, owner) {

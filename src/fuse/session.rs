@@ -135,10 +135,6 @@ impl Mount {
         let mountpoint = prepare(&options.mountpoint)?;
         match options.transport {
             Transport::DevFuse => Self::over_device(view, options, &mountpoint, None),
-            Transport::Auto if options.store_locks => {
-                Self::over_device(view, options, &mountpoint, Some(&ring::not_with_locks()))
-            }
-            Transport::IoUring if options.store_locks => Err(without_ring(&mountpoint, ring::not_with_locks())),
             Transport::Auto | Transport::IoUring => match Self::over_ring(&view, options, &mountpoint) {
                 Ok(mount) => Ok(mount),
                 Err(Failure::Ring(obstacle)) if options.transport == Transport::Auto => {
@@ -236,7 +232,7 @@ impl Mount {
             }
             Some((prepared, device)) => {
                 let registered = prepared.register(device).map_err(Failure::Ring)?;
-                Some(registered.serve(&handlers, unmounter.connection())?)
+                Some(registered.serve(&handlers, unmounter.connection(), &unmounter.place.mountpoint)?)
             }
             None => None,
         };

@@ -286,7 +286,7 @@ impl Bulk<'_> {
         self.side.drop_body(self.txn, row.body)?;
         // What the kernel has cached of it is of the body before.
         note([Change::all_bytes(row.attr.id)]);
-        self.vfs.stale_pages.lock().insert(row.attr.id);
+        self.vfs.changes.all_pages_are_stale(row.attr.id);
         self.describe(file, new, new.version.max(row.version + 1))
     }
 

@@ -1,6 +1,6 @@
 //! An open store: its lock, its threads, and how an operation becomes a transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -63,8 +63,6 @@ pub struct Vfs {
     pub(super) swept: AtomicU8,
     /// Files that nobody has open and whose draft could not be saved yet; each counts as a use.
     pub(super) kept: Mutex<Vec<Arc<Live>>>,
-    /// Nodes of which the kernel may have cached pages that are out of date, because it wrote behind them itself.
-    pub(super) stale_pages: Mutex<HashSet<NodeId>>,
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
     pub(super) changes: Changes,
     pub(super) stats: Stats,
@@ -298,7 +296,6 @@ impl Vfs {
             upkeep: Arc::default(),
             swept: AtomicU8::default(),
             kept: Mutex::default(),
-            stale_pages: Mutex::default(),
             readers: Mutex::default(),
             changes: Changes::default(),
             stats: Stats::default(),
@@ -440,6 +437,7 @@ impl Vfs {
         }
         let value = outcome?;
         if !side.moved.is_empty() {
+            self.changes.note_effects(side.moved.iter().map(|moved| moved.node));
             self.feed.publish(meta.read(), &side.moved, self.now())?;
         }
         if !was_dirty {
@@ -474,6 +472,7 @@ impl Vfs {
         if keep && outcome.is_ok() {
             side.id_ceiling = ceiling;
             if !side.moved.is_empty() {
+                self.changes.note_effects(side.moved.iter().map(|moved| moved.node));
                 self.feed.publish(meta.read(), &side.moved, self.now())?;
             }
         } else {

@@ -331,7 +331,7 @@ impl Vfs {
         state.sealed_blocks = named.blocks;
         note([Change::all_bytes(id)]);
         // What the kernel has cached of the file is older than this.
-        self.stale_pages.lock().insert(id);
+        self.changes.all_pages_are_stale(id);
         Ok(true)
     }
 

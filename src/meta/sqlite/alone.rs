@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Instant;
 
+use super::digests::Digests;
 use super::{MetaStore, WriteTxn, sql};
 use crate::error::Result;
 
@@ -17,11 +18,12 @@ impl MetaStore {
     pub fn write_alone<T>(&mut self, keep: bool, operation: impl FnOnce(&WriteTxn<'_>) -> Result<T>) -> Result<T> {
         self.check_sound()?;
         self.commit()?;
+        Digests::begin(&self.digests, &self.conn)?;
         self.conn.execute_batch("PRAGMA cache_spill = ON").map_err(sql("prepare a long operation"))?;
         let began = Instant::now();
         let ran = self.run("BEGIN IMMEDIATE", "begin a transaction").map(|()| {
             // A bug that panics must not leave half an operation behind for the next commit.
-            catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn, self.noted.as_ref()))))
+            catch_unwind(AssertUnwindSafe(|| operation(&self.txn())))
         });
         let outcome = match ran {
             Err(e) => Err(e),
@@ -48,6 +50,7 @@ impl MetaStore {
 
     /// Undoes a transaction that SQLite has not undone itself.
     fn roll_back(&mut self) -> Result<()> {
+        self.digests.get_mut().undo();
         if self.conn.is_autocommit() { Ok(()) } else { self.run("ROLLBACK", "undo an operation") }
     }
 }

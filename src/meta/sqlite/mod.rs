@@ -5,6 +5,7 @@
 //! The database is in WAL mode, sqlite.org/wal.html, with `synchronous=NORMAL`: commits do not sync, [`WalFile`] does.
 
 mod alone;
+mod digests;
 mod figures;
 mod invariants;
 mod pages;
@@ -27,6 +28,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use self::pages::PageCounts;
+use digests::Digests;
 
 pub use figures::Figures;
 pub use invariants::{Violations, invariants};
@@ -62,6 +64,8 @@ pub struct MetaStore {
     broken: Arc<AtomicBool>,
     /// What the operations changed, since somebody asked for it to be noted.
     noted: Option<RefCell<Vec<Change>>>,
+    /// What finds blobs by their digests.
+    digests: RefCell<Digests>,
     commits: Commits,
     pages: PageCounts,
 }
@@ -137,6 +141,7 @@ impl MetaStore {
             failed: None,
             broken: Arc::default(),
             noted: None,
+            digests: RefCell::default(),
             commits: Commits::default(),
             pages: PageCounts::default(),
         };
@@ -167,6 +172,7 @@ impl MetaStore {
             failed,
             broken: Arc::default(),
             noted: None,
+            digests: RefCell::default(),
             commits: Commits::default(),
             pages: PageCounts::default(),
         })
@@ -184,7 +190,11 @@ impl MetaStore {
 
     /// The rows as the last acknowledged operation left them.
     pub fn read(&self) -> ReadTxn<'_> {
-        ReadTxn::new(&self.conn)
+        ReadTxn::new(&self.conn, &self.digests)
+    }
+
+    fn txn(&self) -> WriteTxn<'_> {
+        WriteTxn::new(self.read(), self.noted.as_ref())
     }
 
     /// Notes what the operations to come change, until [`MetaStore::take_noted`].
@@ -206,9 +216,10 @@ impl MetaStore {
         if self.conn.is_autocommit() {
             self.run("BEGIN IMMEDIATE", "begin a transaction")?;
         }
+        Digests::begin(&self.digests, &self.conn)?;
         self.run("SAVEPOINT op", "begin an operation")?;
         // A bug that panics must not leave half an operation behind for the next commit.
-        let ran = catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn, self.noted.as_ref()))));
+        let ran = catch_unwind(AssertUnwindSafe(|| operation(&self.txn())));
         let outcome = ran.unwrap_or_else(|panic| {
             self.undo().ok();
             resume_unwind(panic)
@@ -232,6 +243,7 @@ impl MetaStore {
     }
 
     fn undo(&mut self) -> Result<()> {
+        self.digests.get_mut().undo();
         self.run("ROLLBACK TO op", "undo an operation")?;
         self.run("RELEASE op", "undo an operation")
     }
@@ -271,6 +283,9 @@ impl MetaStore {
         self.pages.look(&self.conn);
         if !self.conn.is_autocommit() && self.failed.is_none() {
             let began = Instant::now();
+            if self.digests.borrow().is_due() {
+                self.write(|txn| txn.merge_digests())?;
+            }
             self.run("COMMIT", "commit")?;
             self.commits.note(began.elapsed(), self.written - self.committed);
             self.committed = self.written;
@@ -320,6 +335,9 @@ impl MetaStore {
     /// # Errors
     /// What SQLite or the disk reports.
     pub fn checkpoint_all(&mut self) -> Result<()> {
+        if self.failed.is_none() && self.digests.borrow().is_behind() {
+            self.write(|txn| txn.merge_all_digests())?;
+        }
         self.commit()?;
         self.conn
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
@@ -329,6 +347,7 @@ impl MetaStore {
     /// Lets the database go. Every later read and write fails.
     pub fn close(&mut self) {
         self.failed = Some("closed".into());
+        self.digests.get_mut().forget();
         // An empty database answers every read with an error, and the files of the old one are released.
         match Connection::open_in_memory() {
             Ok(nothing) => self.conn = nothing,
@@ -351,6 +370,7 @@ impl MetaStore {
     fn fail(&mut self, cause: &Error) {
         log::error!("the database failed, nothing more is written: {cause}");
         self.failed = Some(cause.to_string());
+        self.digests.get_mut().forget();
         self.broken.store(true, Ordering::Relaxed);
     }
 }

@@ -1,7 +1,7 @@
 //! The tables, a sentence for every column.
 //!
 //! The format's number is `PRAGMA user_version`. A change of the schema is a new number and a step in [`migrate`]; a store
-//! of a later number is refused. Of format 1 no version was released.
+//! of a later number is refused. Of formats 1 and 2 no version was released.
 
 use rusqlite::Connection;
 
@@ -9,10 +9,32 @@ use super::work::schema::{TABLES, VIEWS};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The format of stores that this code writes, and the latest that it reads.
-pub const FORMAT: i64 = 2;
+pub const FORMAT: i64 = 3;
 
 /// `PRAGMA application_id`: "nxfs", so that file(1) and fsck can tell the database from another's.
 pub(super) const APPLICATION_ID: i64 = 0x6e78_6673;
+
+/// Finished bodies.
+const BLOBS: &str = "
+-- Finished bodies, each once: no two have the same digest.
+CREATE TABLE blob (
+    id INTEGER PRIMARY KEY,             -- short name inside the database; above the mark they are given in order
+    digest BLOB NOT NULL,               -- SHA-256 of the bytes
+    size INTEGER NOT NULL,              -- bytes
+    blocks INTEGER NOT NULL,            -- space taken, units of 512 bytes
+    refs INTEGER NOT NULL,              -- nodes whose body it is; the row goes when none is left
+    place INTEGER NOT NULL,             -- 0: table small, 1: file cas/ab/cd/digest
+    file_inode INTEGER,                 -- st_ino of the file when it was last known to be right
+    file_ctime INTEGER                  -- st_ctime of it then, ns
+) STRICT;
+
+-- Where to look for a digest: every blob up to the mark (setting 'blob_mark'), and some that are not there, see digests.rs.
+CREATE TABLE blob_head (
+    head BLOB NOT NULL,                 -- the first 8 bytes of the digest
+    blob INTEGER NOT NULL,              -- the blob
+    PRIMARY KEY (head, blob)
+) STRICT, WITHOUT ROWID;
+";
 
 const CREATE: &str = "
 -- Single values about the store.
@@ -65,18 +87,6 @@ CREATE TABLE attr (
     PRIMARY KEY (node, key)
 ) STRICT, WITHOUT ROWID;
 
--- Finished bodies, each once.
-CREATE TABLE blob (
-    id INTEGER PRIMARY KEY,             -- short name inside the database
-    digest BLOB NOT NULL UNIQUE,        -- SHA-256 of the bytes
-    size INTEGER NOT NULL,              -- bytes
-    blocks INTEGER NOT NULL,            -- space taken, units of 512 bytes
-    refs INTEGER NOT NULL,              -- nodes whose body it is; the row goes when none is left
-    place INTEGER NOT NULL,             -- 0: table small, 1: file cas/ab/cd/digest
-    file_inode INTEGER,                 -- st_ino of the file when it was last known to be right
-    file_ctime INTEGER                  -- st_ctime of it then, ns
-) STRICT;
-
 -- The bytes of small bodies.
 CREATE TABLE small (
     id INTEGER PRIMARY KEY,             -- the blob
@@ -89,10 +99,14 @@ CREATE TABLE condemned (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// From format 1 to 2: values that are JSON, and the queue.
+const JSON: &str = "ALTER TABLE attr ADD COLUMN json INTEGER NOT NULL DEFAULT 0;";
+const QUEUE_UNKNOWN: &str = "INSERT OR REPLACE INTO setting (key, value) VALUES ('work_unknown', 1);";
+
 /// Sets up an empty database.
 pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {CREATE} {TABLES} {VIEWS}
+        "BEGIN IMMEDIATE; {CREATE} {BLOBS} {TABLES} {VIEWS}
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};
          COMMIT;"
     ))
@@ -104,13 +118,21 @@ pub(super) fn migrate(conn: &Connection, format: i64) -> rusqlite::Result<()> {
     if format >= FORMAT {
         return Ok(());
     }
+    let queue = if format < 2 { format!("{JSON} {TABLES} {VIEWS} {QUEUE_UNKNOWN}") } else { String::new() };
+    // The views name the table, and are to go on naming it: sqlite.org/lang_altertable.html.
     conn.execute_batch(&format!(
-        "BEGIN IMMEDIATE;
-         ALTER TABLE attr ADD COLUMN json INTEGER NOT NULL DEFAULT 0;
-         {TABLES} {VIEWS}
-         INSERT OR REPLACE INTO setting (key, value) VALUES ('work_unknown', 1);
+        "PRAGMA legacy_alter_table = ON;
+         BEGIN IMMEDIATE;
+         {queue}
+         ALTER TABLE blob RENAME TO blob_2;
+         {BLOBS}
+         INSERT INTO blob SELECT id, digest, size, blocks, refs, place, file_inode, file_ctime FROM blob_2 ORDER BY id;
+         DROP TABLE blob_2;
+         INSERT INTO blob_head (head, blob) SELECT SUBSTR(digest, 1, 8), id FROM blob ORDER BY 1, 2;
+         INSERT OR REPLACE INTO setting (key, value) SELECT 'blob_mark', COALESCE(MAX(id), 0) FROM blob;
          PRAGMA user_version = {FORMAT};
-         COMMIT;"
+         COMMIT;
+         PRAGMA legacy_alter_table = OFF;"
     ))
 }
 

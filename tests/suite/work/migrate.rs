@@ -10,8 +10,9 @@ use super::Store;
 use super::store::kind;
 use crate::harness::{nexus, run};
 
-/// What format 2 has beside format 1.
+/// What later formats have beside format 1.
 const BACK: &str = "
+    DROP TABLE blob_head; DELETE FROM setting WHERE key = 'blob_mark';
     DROP VIEW ready_work_items; DROP VIEW pending_work_items; DROP VIEW blocked_work_items; DROP VIEW in_progress_work;
     DROP VIEW work_by_priority; DROP TABLE work; DROP TABLE dependency; DROP TABLE work_count; DROP INDEX attr_value;
     ALTER TABLE attr DROP COLUMN json; DELETE FROM setting WHERE key = 'claims'; PRAGMA user_version = 1;";

@@ -49,7 +49,7 @@ impl Subject {
         memory[..length].copy_from_slice(&brought[..length]);
         memory.extend_from_slice(&GUARD);
         let header = InHeader { opcode: code, node, uid: 7, gid: 8, unique: 9, ..InHeader::default() };
-        let answer = serve(&self.handlers, &header, &fixed, &mut memory[..PAYLOAD_BYTES], filled);
+        let answer = serve(&self.handlers, &header, &fixed, &mut memory[..PAYLOAD_BYTES], filled, None);
         assert_eq!(memory[PAYLOAD_BYTES..], GUARD);
         assert!(answer.length <= PAYLOAD_BYTES, "{answer:?}");
         // What the kernel takes: nothing above 0 and nothing from ERESTARTSYS on.
