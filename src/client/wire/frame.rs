@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Principal;
 
 /// The version of the protocol: both ends must have the same. Grows whenever the meaning of any byte changes.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// What every version begins with.
 const MAGIC: [u8; 6] = *b"nexus\0";
@@ -228,13 +228,16 @@ mod tests {
     use crate::client::request::{Item, Path, Reply, Request, WriteMode};
     use crate::model::VPath;
     use crate::stats::{Op, StoreReport, Traffic, TrafficReport, Via};
+    use crate::transfer::{Conflict, ImportRules, Selection};
 
     fn path(text: &str) -> Path {
         Path(VPath::parse(text.as_bytes()).unwrap())
     }
 
-    /// Requests with the bytes they have in version 1. A change here is a new version of the protocol.
+    /// Requests with the bytes they have in version 2. A change here is a new version of the protocol.
     fn golden() -> Vec<(Request, &'static [u8])> {
+        let selection = Selection { prefix: b"/a".to_vec(), after: None, bodies: true };
+        let rules = ImportRules { conflict: Conflict::Auto, dry_run: false, bodies: true };
         vec![
             (Request::Exists { path: path("/a") }, &[0, 2, b'/', b'a']),
             (Request::Read { path: path("/"), offset: 300, length: 1, node: Some(7) }, &[3, 1, b'/', 0xac, 2, 1, 1, 7]),
@@ -244,6 +247,10 @@ mod tests {
             (Request::HandOver, &[19]),
             (Request::Stop { lazy: true }, &[23, 1]),
             (Request::Stats, &[33]),
+            (Request::Verify { path: path("/"), after: Some(5) }, &[34, 1, b'/', 1, 10]),
+            (Request::Export(selection), &[35, 2, b'/', b'a', 0, 1]),
+            (Request::Lacks(vec![1, 2].into()), &[36, 2, 1, 2]),
+            (Request::Import(rules), &[37, 3, 0, 1]),
         ]
     }
 
@@ -257,7 +264,7 @@ mod tests {
             assert_eq!(kind, Kind::Request);
             assert_eq!(decode::<Request>(&content).unwrap(), request);
         }
-        assert_eq!(greeting(&7u32).unwrap(), b"nexus\0\x01\0\x07");
+        assert_eq!(greeting(&7u32).unwrap(), b"nexus\0\x02\0\x07");
     }
 
     /// Every kind on every way, with times of all magnitudes: what a mount can have counted at most.
