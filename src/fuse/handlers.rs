@@ -17,6 +17,7 @@ use super::known::Known;
 use super::locking::{Asked, Locking, Reply};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
+use crate::stats::Traffic;
 use crate::vfs::{DirEntry, HandleId, Lock, OpenMode, Opened, Serving, StatFs};
 use crate::view::View;
 
@@ -60,16 +61,28 @@ pub(super) struct Handlers {
     backing: Backing,
     lifetime: Duration,
     known: Arc<Known>,
+    traffic: Arc<Traffic>,
     /// `None` where the kernel keeps the locks of this mount by itself.
     locking: Option<Locking>,
 }
 
 impl Handlers {
     /// `device`: a descriptor of the mount where passthrough is wanted. `lifetime`: how long the kernel may believe names
-    /// and attributes; with zero it caches nothing. `locks`: they are kept in the store.
-    pub(super) fn new(view: Arc<View>, device: Option<OwnedFd>, lifetime: Duration, locks: bool) -> Self {
+    /// and attributes; with zero it caches nothing. `locks`: they are kept in the store. `traffic`: where requests are counted.
+    pub(super) fn new(
+        view: Arc<View>,
+        device: Option<OwnedFd>,
+        lifetime: Duration,
+        locks: bool,
+        traffic: Arc<Traffic>,
+    ) -> Self {
         let locking = locks.then(|| Locking::new(Arc::clone(&view)));
-        Self { locking, view, backing: Backing::new(device), lifetime, known: Arc::new(Known::new()) }
+        Self { locking, view, backing: Backing::new(device), lifetime, known: Arc::new(Known::new()), traffic }
+    }
+
+    /// Where the requests are counted.
+    pub(super) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Finds out whether files in `directory` can be handed to the kernel; before the first request.
@@ -272,7 +285,9 @@ impl Handlers {
             }
             Serving::Kernel(file) => file,
         };
-        match self.backing.acquire(node, handle, &file) {
+        let acquired = self.backing.acquire(node, handle, &file);
+        self.traffic.offered(acquired.is_ok());
+        match acquired {
             Ok(backing) => return Ok((handle, Access::Passthrough { backing })),
             Err(error) => warn!("hand the body of node {node} to the kernel: {error}; it is served by nexus instead"),
         }
@@ -295,11 +310,15 @@ impl Handlers {
 
     /// Fills `into` up to the end of the file: the kernel takes a short answer for the end.
     pub(super) fn read(&self, handle: HandleId, offset: u64, into: &mut [u8]) -> Outcome<usize> {
-        Ok(self.view.read(handle, offset, into)?)
+        let length = self.view.read(handle, offset, into)?;
+        self.traffic.read(length);
+        Ok(length)
     }
 
     pub(super) fn write(&self, handle: HandleId, offset: u64, data: &[u8]) -> Outcome<usize> {
-        Ok(self.view.write(handle, offset, data)?)
+        let length = self.view.write(handle, offset, data)?;
+        self.traffic.wrote(length);
+        Ok(length)
     }
 
     pub(super) fn fsync(&self, handle: HandleId) -> Outcome<()> {
@@ -323,6 +342,13 @@ impl Handlers {
         match &self.locking {
             Some(locking) => locking.set(asked, thread, reply),
             None => reply(Err(Errno::NOT_IMPLEMENTED)),
+        }
+    }
+
+    /// The mount has ended: nobody waits for a lock any more.
+    pub(super) fn end_locks(&self) {
+        if let Some(locking) = &self.locking {
+            locking.end();
         }
     }
 

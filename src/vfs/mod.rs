@@ -44,6 +44,7 @@ mod seal;
 mod share;
 mod snapshot;
 mod space;
+mod stale;
 mod store;
 mod sync;
 mod types;

@@ -41,7 +41,8 @@ impl Vfs {
             state.vfs_writers += u32::from(open.write);
             state.direct_writers += u32::from(direct);
         }
-        let file = FileHandle { live, write: open.write, kernel: false, dropped_pages: false, direct };
+        let file =
+            FileHandle { live, write: open.write, kernel: false, dropped_pages: false, direct, viewer: open.viewer };
         let handle = self.handles.insert(Handle::File(Arc::new(file)));
         Ok((row.attr, Opened { handle, serving: Serving::Vfs { keep_cache: true, direct } }))
     }
@@ -64,7 +65,7 @@ impl Vfs {
                 // Where another mount's kernel writes, they will be stale again.
                 let dropped_pages = !shared && matches!(serving, Serving::Vfs { keep_cache: false, .. });
                 let direct = matches!(serving, Serving::Vfs { direct: true, .. });
-                let file = FileHandle { live, write: open.write, kernel, dropped_pages, direct };
+                let file = FileHandle { live, write: open.write, kernel, dropped_pages, direct, viewer: open.viewer };
                 Ok(Opened { handle: self.handles.insert(Handle::File(Arc::new(file))), serving })
             }
             Err(e) => {
@@ -78,6 +79,7 @@ impl Vfs {
     /// that nobody has open, and for all handles that come while it does: it refuses to mix.
     fn open_live(&self, live: &Live, state: &mut LiveState, open: OpenMode) -> Result<(Serving, bool)> {
         self.check_is_file(live.id)?;
+        self.stats.live_files.note(state.loaded);
         self.load(live.id, state)?;
         if open.truncate {
             self.set_size(live.id, state, 0)?;
@@ -94,12 +96,15 @@ impl Vfs {
             // Forgotten when such a handle is closed or written to: until then the kernel may not have got to dropping them,
             // and another open must not tell it to keep them. Afterwards it must: dropping a page whose write is on its
             // way lets a reader fill it with the bytes from before.
-            let stale = self.stale_pages.lock().contains(&live.id);
-            state.pages_stale = stale;
+            let stale = self.changes.stale.is_marked(live.id, open.viewer);
+            if stale && !state.pages_dropped.contains(&open.viewer) {
+                state.pages_dropped.push(open.viewer);
+            }
             // Reads that the kernel answers from its pages are not seen here: when the next one is to be noted, as relatime
             // wants it after each change, the pages go. For the same reason only where nobody has the file open to write.
             let unseen = open.read && state.atime_due && state.vfs_writers == 0;
             let keep_cache = !stale && !unseen;
+            self.stats.kernel_pages.note(keep_cache);
             // All or none: a page that one handle fills while another writes past it would stay as it was.
             let alone = state.vfs_handles == 0 && open.direct && open.write && !open.read;
             let direct = alone || state.direct_writers > 0;
@@ -112,7 +117,7 @@ impl Vfs {
         if open.write {
             state.kernel_writers += 1;
             self.changes.kernel_writes(live.id);
-            self.stale_pages.lock().insert(live.id);
+            self.changes.stale.mark(live.id, [open.viewer]);
         }
         state.kernel_handles += 1;
         state.kernel_file = Some(Arc::clone(&file));
@@ -205,10 +210,10 @@ impl Vfs {
                 state.direct_writers -= u32::from(file.direct && file.write);
                 if file.direct && file.write && state.vfs_handles > 0 {
                     // Who has it mapped may have filled pages in between.
-                    self.stale_pages.lock().insert(file.live.id);
+                    self.changes.all_pages_are_stale(file.live.id);
                 }
                 if file.dropped_pages {
-                    self.stale_pages.lock().remove(&file.live.id);
+                    self.changes.stale.clear(file.live.id, file.viewer);
                 }
             }
         }

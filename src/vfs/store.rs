@@ -1,6 +1,6 @@
 //! An open store: its lock, its threads, and how an operation becomes a transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -24,6 +24,7 @@ use crate::cas::{BlobStore, Staging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BodyRow, Checkpointer, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
 use crate::model::{Attr, Caller, Digest, Kind, NodeId, Timestamp};
+use crate::stats::Stats;
 use crate::work::Moved;
 
 /// The longest time an operation stays uncommitted.
@@ -62,10 +63,9 @@ pub struct Vfs {
     pub(super) swept: AtomicU8,
     /// Files that nobody has open and whose draft could not be saved yet; each counts as a use.
     pub(super) kept: Mutex<Vec<Arc<Live>>>,
-    /// Nodes of which the kernel may have cached pages that are out of date, because it wrote behind them itself.
-    pub(super) stale_pages: Mutex<HashSet<NodeId>>,
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
     pub(super) changes: Changes,
+    pub(super) stats: Stats,
     pub(super) unnamed: Unnamed,
     locks: Locks,
     pub(super) data_dir: PathBuf,
@@ -296,9 +296,9 @@ impl Vfs {
             upkeep: Arc::default(),
             swept: AtomicU8::default(),
             kept: Mutex::default(),
-            stale_pages: Mutex::default(),
             readers: Mutex::default(),
             changes: Changes::default(),
+            stats: Stats::default(),
             unnamed: Unnamed::default(),
             locks: Locks::default(),
             data_dir,
@@ -437,6 +437,7 @@ impl Vfs {
         }
         let value = outcome?;
         if !side.moved.is_empty() {
+            self.changes.note_effects(side.moved.iter().map(|moved| moved.node));
             self.feed.publish(meta.read(), &side.moved, self.now())?;
         }
         if !was_dirty {
@@ -471,6 +472,7 @@ impl Vfs {
         if keep && outcome.is_ok() {
             side.id_ceiling = ceiling;
             if !side.moved.is_empty() {
+                self.changes.note_effects(side.moved.iter().map(|moved| moved.node));
                 self.feed.publish(meta.read(), &side.moved, self.now())?;
             }
         } else {
@@ -515,7 +517,10 @@ impl Vfs {
         if *failed {
             return Err(Error::new(ErrorKind::Io, "sync the write-ahead log of the database, which failed before"));
         }
-        if let Err(e) = wal.sync() {
+        let began = Instant::now();
+        let synced = wal.sync();
+        self.stats.log_syncs.time(began.elapsed());
+        if let Err(e) = synced {
             *failed = true;
             self.core.lock().meta.give_up(&e);
             return Err(e);
@@ -620,10 +625,12 @@ impl Vfs {
         if let Some(wal) = &self.wal
             && checkpointer.is_due(wal)?
         {
+            let began = Instant::now();
             checkpointer.run()?;
             let mut core = self.core.lock();
             core.meta.commit()?;
             checkpointer.run()?;
+            self.stats.checkpoints.time(began.elapsed());
         }
         Ok(())
     }

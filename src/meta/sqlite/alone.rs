@@ -1,6 +1,7 @@
 //! An operation that is a transaction of its own, because it may be larger than memory.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Instant;
 
 use super::digests::Digests;
 use super::{MetaStore, WriteTxn, sql};
@@ -19,6 +20,7 @@ impl MetaStore {
         self.commit()?;
         Digests::begin(&self.digests, &self.conn)?;
         self.conn.execute_batch("PRAGMA cache_spill = ON").map_err(sql("prepare a long operation"))?;
+        let began = Instant::now();
         let ran = self.run("BEGIN IMMEDIATE", "begin a transaction").map(|()| {
             // A bug that panics must not leave half an operation behind for the next commit.
             catch_unwind(AssertUnwindSafe(|| operation(&self.txn())))
@@ -27,6 +29,7 @@ impl MetaStore {
             Err(e) => Err(e),
             Ok(Ok(Ok(value))) if keep => match self.conn.execute_batch("COMMIT") {
                 Ok(()) => {
+                    self.commits.note(began.elapsed(), 1);
                     self.written += 1;
                     self.committed = self.written;
                     Ok(Ok(value))

@@ -8,6 +8,7 @@ mod alone;
 mod digests;
 mod figures;
 mod invariants;
+mod pages;
 mod read;
 mod repairs;
 mod schema;
@@ -21,11 +22,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use self::pages::PageCounts;
 use digests::Digests;
+
 pub use figures::Figures;
 pub use invariants::{Violations, invariants};
 pub use read::ReadTxn;
@@ -36,6 +40,7 @@ pub use write::WriteTxn;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Change;
+use crate::stats::{CommitReport, Commits, Pages};
 
 /// Commits by two connections at once can be lost by the versions from 3.7.0 up to here (sqlite.org, WAL-reset bug).
 const OLDEST_SOUND_SQLITE: i32 = 3_051_003;
@@ -61,6 +66,8 @@ pub struct MetaStore {
     noted: Option<RefCell<Vec<Change>>>,
     /// What finds blobs by their digests.
     digests: RefCell<Digests>,
+    commits: Commits,
+    pages: PageCounts,
 }
 
 /// The write-ahead log, to be synced without holding the store.
@@ -135,6 +142,8 @@ impl MetaStore {
             broken: Arc::default(),
             noted: None,
             digests: RefCell::default(),
+            commits: Commits::default(),
+            pages: PageCounts::default(),
         };
         Ok((store, WalFile(wal)))
     }
@@ -164,6 +173,8 @@ impl MetaStore {
             broken: Arc::default(),
             noted: None,
             digests: RefCell::default(),
+            commits: Commits::default(),
+            pages: PageCounts::default(),
         })
     }
 
@@ -268,20 +279,42 @@ impl MetaStore {
         if self.is_broken() {
             self.check_sound()?;
         }
+        // Once a second at least: often enough for numbers of 32 bits.
+        self.pages.look(&self.conn);
         if !self.conn.is_autocommit() && self.failed.is_none() {
             if self.digests.borrow().is_due() {
                 self.write(|txn| txn.merge_digests())?;
             }
+            let began = Instant::now();
             self.run("COMMIT", "commit")?;
+            self.commits.note(began.elapsed(), self.written - self.committed);
             self.committed = self.written;
         }
         Ok(self.committed)
+    }
+
+    /// How many commits there were, and what they were like.
+    #[must_use]
+    pub fn commits(&self) -> CommitReport {
+        self.commits.look()
+    }
+
+    /// How well the cache of pages serves.
+    #[must_use]
+    pub fn pages(&self) -> Pages {
+        self.pages.look(&self.conn)
     }
 
     /// Operations written since the store was opened.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Operations that are not committed.
+    #[must_use]
+    pub fn uncommitted(&self) -> u64 {
+        self.written - self.committed
     }
 
     /// Whether something is written and not committed.
