@@ -37,6 +37,7 @@ mod locking;
 mod mountinfo;
 mod notice;
 mod options;
+mod polls;
 mod ring;
 mod session;
 mod teller;

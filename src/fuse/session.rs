@@ -208,7 +208,8 @@ impl Mount {
         let second = if passthrough { Some(device.descriptor.try_clone()?) } else { None };
         let depth = passthrough.then(|| stack_depth(&options.store_dir));
         let third = device.descriptor.try_clone()?;
-        let handlers = Arc::new(Handlers::new(Arc::clone(&view), second, lifetime, options.store_locks));
+        let notices = device.descriptor.try_clone()?.into();
+        let handlers = Arc::new(Handlers::new(Arc::clone(&view), notices, second, lifetime, options.store_locks));
         // Before the first request: what it is told to believe, it has to hear about.
         let ear = Ear::new(view, Teller::new(third.into(), Arc::clone(handlers.known())));
         let agreed = ring.as_ref().map(|_| Arc::new(AtomicBool::new(false)));
@@ -284,6 +285,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        self.handlers.stop_polls();
         let ended = self.unmounter.unmount(false).or_else(|_| self.unmounter.unmount(true));
         if let Err(error) = ended {
             warn!("{error}");

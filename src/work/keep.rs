@@ -20,6 +20,14 @@ pub struct Moved {
     pub last_name: Option<(NodeId, Vec<u8>)>,
 }
 
+impl Moved {
+    /// Whether a worker got it, or it came from one: he acts on the answer.
+    #[must_use]
+    pub fn is_of_a_worker(&self) -> bool {
+        [self.from, self.to].contains(&Some(Status::InProgress))
+    }
+}
+
 /// Keeps the queue during one operation.
 #[derive(Debug)]
 pub struct Keeper<'a> {

@@ -149,6 +149,10 @@ structure! {
     FallocateIn 32 { handle: u64, offset: u64, length: u64, mode: u32, padding: u32 }
     /// `fuse_lseek_in`
     LseekIn 24 { handle: u64, offset: u64, whence: u32, padding: u32 }
+    /// `fuse_poll_in`
+    PollIn 24 { handle: u64, file: u64, flags: u32, events: u32 }
+    /// `fuse_poll_out`
+    PollOut 8 { events: u32, padding: u32 }
     /// `fuse_copy_file_range_in`
     CopyRangeIn 56 {
         handle: u64, offset: u64, to_node: u64, to_handle: u64, to_offset: u64, length: u64, flags: u64,
@@ -197,6 +201,7 @@ pub(super) mod opcode {
     pub(crate) const FSYNCDIR: u32 = 30;
     pub(crate) const CREATE: u32 = 35;
     pub(crate) const IOCTL: u32 = 39;
+    pub(crate) const POLL: u32 = 40;
     pub(crate) const FALLOCATE: u32 = 43;
     pub(crate) const READDIRPLUS: u32 = 44;
     pub(crate) const RENAME2: u32 = 45;
@@ -216,6 +221,9 @@ pub(super) mod fattr {
     pub(crate) const ATIME_NOW: u32 = 1 << 7;
     pub(crate) const MTIME_NOW: u32 = 1 << 8;
 }
+
+/// `FUSE_POLL_SCHEDULE_NOTIFY` of `fuse_poll_in.flags`: the kernel wants to be told.
+pub(super) const POLL_TELL: u32 = 1 << 0;
 
 /// The bits of `fuse_open_out.open_flags`
 pub(super) mod fopen {

@@ -124,6 +124,7 @@ fn run(handlers: &Handlers, header: &InHeader, arguments: &[u8], payload: &mut [
             let size = handlers.copy_file_range(from, to, length, flags)?;
             if wide { encode::copied(payload, size) } else { encode::written(payload, size) }
         }
+        Request::Poll { handle, tell } => encode::polled(payload, handlers.poll(handle, tell)?),
         Request::Ioctl => return Err(Errno::NO_IOCTL.into()),
         Request::Unserved => return Err(Errno::NOT_IMPLEMENTED.into()),
     };
@@ -173,6 +174,7 @@ fn name(code: u32) -> &'static str {
         opcode::RELEASEDIR => "releasedir",
         opcode::FSYNCDIR => "fsyncdir",
         opcode::LSEEK => "lseek",
+        opcode::POLL => "poll",
         opcode::FALLOCATE => "fallocate",
         opcode::COPY_FILE_RANGE | opcode::COPY_FILE_RANGE_64 => "copy_file_range",
         _ => "a request that is not served",

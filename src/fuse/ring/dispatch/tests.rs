@@ -33,8 +33,9 @@ impl Subject {
         Vfs::init(&data_dir, Caller { uid: 0, gid: 0 }, Timestamp::now).unwrap();
         let options = StoreOptions { data_dir, read_only: false, clock: Timestamp::now };
         let vfs = Vfs::open_store(options).unwrap();
-        let handlers =
-            Handlers::new(View::new(Arc::clone(&vfs), Principal::default()), None, Duration::from_secs(1), false);
+        let view = View::new(Arc::clone(&vfs), Principal::default());
+        let nowhere = tempfile::tempfile().unwrap();
+        let handlers = Handlers::new(view, nowhere, None, Duration::from_secs(1), false);
         Self { handlers, vfs, _directory: directory }
     }
 
