@@ -79,7 +79,7 @@ impl Vfs {
                 (_, Some(_)) => {}
             }
             if json {
-                txn.set_attr_json(id, key, value)?;
+                txn.set_attr_row(id, &(key.to_vec(), value.to_vec(), true))?;
             } else {
                 txn.set_attr(id, key, value)?;
             }

@@ -9,3 +9,4 @@ mod place;
 mod round_trip;
 mod seed;
 mod tenants;
+mod values;

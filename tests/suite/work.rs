@@ -5,6 +5,7 @@
 
 mod commands;
 mod door;
+mod doors;
 mod find;
 mod lease;
 mod live;

@@ -1,15 +1,15 @@
 //! The tables, a sentence for every column.
 //!
 //! The format's number is `PRAGMA user_version`. A change of the schema is a new number and a step in [`migrate`]; a store
-//! of a later number is refused. Of format 1 no version was released.
+//! of a later number is refused. Of formats 1 and 2 no version was released.
 
 use rusqlite::Connection;
 
-use super::work::schema::{TABLES, VIEWS};
+use super::work::schema::{FROM_FORMAT_2, INDEXES, TABLES, TRIGGERS, VIEWS, WORK};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The format of stores that this code writes, and the latest that it reads.
-pub const FORMAT: i64 = 2;
+pub const FORMAT: i64 = 3;
 
 /// `PRAGMA application_id`: "nxfs", so that file(1) and fsck can tell the database from another's.
 pub(super) const APPLICATION_ID: i64 = 0x6e78_6673;
@@ -92,7 +92,7 @@ CREATE TABLE condemned (
 /// Sets up an empty database.
 pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {CREATE} {TABLES} {VIEWS}
+        "BEGIN IMMEDIATE; {CREATE} {WORK} {INDEXES} {TABLES} {TRIGGERS} {VIEWS}
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};
          COMMIT;"
     ))
@@ -101,17 +101,29 @@ pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
 /// Brings a store of an older format to this one, all or nothing. What follows from attributes is made by the next start,
 /// because the setting `work_unknown` says so.
 pub(super) fn migrate(conn: &Connection, format: i64) -> rusqlite::Result<()> {
-    if format >= FORMAT {
-        return Ok(());
+    match format {
+        1 => conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+             ALTER TABLE attr ADD COLUMN json INTEGER NOT NULL DEFAULT 0;
+             {WORK} {INDEXES} {TABLES} {TRIGGERS} {VIEWS}
+             INSERT OR REPLACE INTO setting (key, value) VALUES ('work_unknown', 1);
+             PRAGMA user_version = {FORMAT};
+             COMMIT;"
+        )),
+        2 => conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+             DROP VIEW ready_work_items; DROP VIEW pending_work_items; DROP VIEW blocked_work_items;
+             DROP VIEW in_progress_work; DROP VIEW work_by_priority;
+             DROP TRIGGER work_comes; DROP TRIGGER work_goes; DROP TRIGGER work_moves;
+             DROP INDEX work_queue; DROP INDEX work_rank; DROP INDEX work_newest; DROP INDEX work_most;
+             DROP INDEX work_lease;
+             ALTER TABLE work RENAME TO work_2;
+             {WORK} {FROM_FORMAT_2} {INDEXES} {TRIGGERS} {VIEWS}
+             PRAGMA user_version = {FORMAT};
+             COMMIT;"
+        )),
+        _ => Ok(()),
     }
-    conn.execute_batch(&format!(
-        "BEGIN IMMEDIATE;
-         ALTER TABLE attr ADD COLUMN json INTEGER NOT NULL DEFAULT 0;
-         {TABLES} {VIEWS}
-         INSERT OR REPLACE INTO setting (key, value) VALUES ('work_unknown', 1);
-         PRAGMA user_version = {FORMAT};
-         COMMIT;"
-    ))
 }
 
 /// Checks that the database is a store of a format that can be read here, and says which it is.

@@ -21,6 +21,8 @@ pub(super) const DOOM: &str = "NEXUS_TEST_WORKER_DOOM";
 
 /// So long a worker has an item at most, where it can say so. One that is slower is late.
 const LEASE_SECONDS: u64 = 8;
+/// What a mount answers whose daemon is dead, or just dying.
+const DEAD: [Errno; 3] = [Errno::NOTCONN, Errno::CONNABORTED, Errno::CANCELED];
 /// When there is nothing to do.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Items among which one that goes by directories picks: more than one, so that few meet, and few enough that some do.
@@ -245,7 +247,8 @@ impl Links {
         }
         match rustix::fs::rename(source, directory(to).join(link)) {
             Ok(()) => true,
-            Err(Errno::NOENT | Errno::NOTCONN | Errno::CONNABORTED | Errno::INTR | Errno::IO) => false,
+            Err(Errno::NOENT) => false,
+            Err(e) if DEAD.contains(&e) => false,
             Err(e) => panic!("{} moves {link} from {from} to {to}: {e}", self.name),
         }
     }
@@ -255,9 +258,7 @@ impl Links {
         loop {
             match xattr::get(self.root.join(&path[1..]), format!("user.{key}")) {
                 Ok(value) => return String::from_utf8(value.unwrap_or_default()).unwrap(),
-                Err(e)
-                    if matches!(Errno::from_io_error(&e), Some(Errno::NOENT | Errno::NOTCONN | Errno::CONNABORTED)) =>
-                {
+                Err(e) if Errno::from_io_error(&e).is_some_and(|e| e == Errno::NOENT || DEAD.contains(&e)) => {
                     std::thread::sleep(PAUSE);
                 }
                 Err(e) => panic!("{key} of {path}: {e}"),
