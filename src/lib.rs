@@ -19,6 +19,7 @@
 //! |---|---|---|
 //! | [`error`], [`advice`] | what can go wrong, and what to do about it | |
 //! | [`model`] | nouns without I/O | `error` |
+//! | [`stats`] | counters and histograms; every room may name it | |
 //! | [`policy`] | who may do what where | `model` |
 //! | [`meta`] | rows and transactions; the only user of rusqlite | `model` |
 //! | [`cas`] | bodies and drafts as files | `meta` (types), `model` |
@@ -43,6 +44,7 @@ pub mod fuse;
 pub mod meta;
 pub mod model;
 pub mod policy;
+pub mod stats;
 pub mod transfer;
 pub mod vfs;
 pub mod view;

@@ -12,6 +12,7 @@ class Bench:
 
     def __init__(self, sizes, scratch, bench_ops):
         self.sizes, self.scratch, self.bench_ops = sizes, scratch, bench_ops
+        self.bench_client = bench_ops.with_name("bench_client")
         self._source_tree = self._package_tree = None
 
     def source_tree(self):
@@ -30,7 +31,8 @@ class Bench:
 def build(options, say):
     """Build what is measured and what measures it; returns the path of bench_ops."""
     if not options.no_build:
-        command = ["cargo", "build", "--quiet", "--profile", options.profile, "--example", "bench_ops", "--bin", "nexus"]
+        command = ["cargo", "build", "--quiet", "--profile", options.profile, "--bin", "nexus"]
+        command += ["--example", "bench_ops", "--example", "bench_client"]
         say("building")
         if subprocess.run(command, cwd=PROJECT).returncode != 0:
             raise Usage("the build failed")

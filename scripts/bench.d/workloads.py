@@ -13,6 +13,7 @@ import database
 import packages
 import programs
 import series
+import session
 import workqueue
 from turn import MIB_PER_SECOND, SECONDS
 
@@ -59,6 +60,9 @@ class Sizes:
     inserts: int = 10_000
     entries: int = 100_000
     items: int = 1000
+    opened_files: int = 100_000
+    library_writes: int = 20_000
+    commands: int = 20
     scale_files: int = 100_000
     million_files: int = 1_000_000
     warm_seconds: float = 0.5
@@ -66,7 +70,7 @@ class Sizes:
 
 QUICK = Sizes(
     files=300, big_mib=16, random_ops=500, fsyncs=30, source_files=200, package_files=600, modules=2, inserts=200,
-    entries=2000, items=50, scale_files=2000, million_files=5000, warm_seconds=0.05,
+    entries=2000, items=50, opened_files=2000, library_writes=200, commands=3, scale_files=2000, million_files=5000, warm_seconds=0.05,
 )  # fmt: skip
 
 
@@ -93,7 +97,7 @@ def groups(sizes, file_sizes):
             work = series.runner("small", "--count", sizes.files, "--size", size, "--clients", clients)
             found.append(Group(f"small-{size // 1024}k-{clients}", title, rows, work))
     found += [big(sizes), fsync(sizes), source_tree(sizes), package_tree(sizes), cargo(sizes), sqlite(sizes)]
-    found += [directory(sizes), dedup(sizes), queue(sizes), scale(sizes), million(sizes)]
+    found += [directory(sizes), dedup(sizes), queue(sizes), beside_a_mount(sizes), scale(sizes), million(sizes)]
     return found
 
 
@@ -188,6 +192,18 @@ def queue(sizes):
         Row("complete", "complete", PER_SECOND),
     )
     return Group("work", f"Work queue of {sizes.items:,} items", rows, workqueue.measure, suits=workqueue.suits)
+
+
+def beside_a_mount(sizes):
+    rows = (
+        Row("open", f"open a store of {sizes.opened_files:,} files without a mount"),
+        Row("ls", "nexus ls of 100 names, beside a mount"),
+        Row("write", "write 1 KiB by the library, beside a mount", PER_SECOND),
+        Row("stat-one", "stat, warm, one mount", PER_SECOND),
+        Row("stat-four", "stat, warm, one of four mounts", PER_SECOND),
+        Row("stat-share", "stat on one of four mounts to that on one alone", SHARE),
+    )
+    return Group("session", "Library, commands and several mounts", rows, session.measure, suits=session.suits)
 
 
 def scale(sizes):

@@ -10,6 +10,7 @@ mod files;
 mod meta;
 mod mount;
 mod output;
+mod stats;
 mod store;
 mod store_access;
 mod transfer;
@@ -75,6 +76,7 @@ enum Command {
     Work(work::Work),
     #[command(flatten)]
     Files(files::FileCommand),
+    Stats(stats::StatsCommand),
     Archive(archive::Archive),
     Config(config::ConfigCommand),
     Verify(verify::Verify),
@@ -110,6 +112,7 @@ impl Cli {
             Command::Mounts(mounts) => mounts.run(),
             Command::Meta(meta) => meta.run(),
             Command::Find(find) => find.run(),
+            Command::Stats(stats) => stats.run(),
             Command::Work(work) => work.run(),
             Command::Archive(archive) => archive.run(),
             Command::Config(command) => command.run(),

@@ -60,9 +60,8 @@ Mount options (-o):
   threads=N               how many threads answer over /dev/fuse
   transport=HOW           as --transport
   locks=store, locks=local
-                          flock and fcntl locks hold across all mounts of the store, over /dev/fuse and at one
-                          request more for each close (default with several mounts), or within each mount (default
-                          for one)
+                          flock and fcntl locks hold across all mounts of the store, at one request more for each
+                          close (default with several mounts), or within each mount (default for one)
   default_permissions     always on
   defaults, auto, noauto, user, nofail, _netdev, x-*
                           ignored; for fstab(5)";

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use super::exchange::Luggage;
-use super::request::{Reply, Request};
+use super::request::{Item, Reply, Request};
 use super::route::ask;
 use super::types::{MountInfo, MountWish, Status};
 use super::{canonical, has_store, no_store};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Principal;
+use crate::stats::Report;
 
 /// Who has the store in `data_dir`; `None` when nobody has.
 ///
@@ -45,6 +47,19 @@ pub fn mounts(data_dir: &Path) -> Result<Vec<MountInfo>> {
     }
 }
 
+/// What the process that has the store has counted, asked as `who`; `None` when nobody has it.
+///
+/// # Errors
+/// As [`status()`]; `Denied` for a tenant or an agent, unless it is an administrator.
+pub fn stats(data_dir: &Path, who: &Principal) -> Result<Option<Report>> {
+    if !has_store(data_dir) {
+        return Err(no_store(data_dir));
+    }
+    let mut luggage = Luggage::default();
+    let reply = ask(&canonical(data_dir)?, who, &Request::Stats, &mut luggage)?;
+    reply.map(|reply| report(&reply, luggage.items)).transpose()
+}
+
 /// Asks the daemon that has the store for one more mount, which answers when this returns; whether there is a daemon.
 ///
 /// # Errors
@@ -73,7 +88,17 @@ fn to_owner(data_dir: &Path, request: &Request) -> Result<Option<Reply>> {
     if !has_store(data_dir) {
         return Err(no_store(data_dir));
     }
-    ask(&canonical(data_dir)?, request, &mut Luggage::default())
+    ask(&canonical(data_dir)?, &Principal::default(), request, &mut Luggage::default())
+}
+
+/// The answer to [`Request::Stats`].
+pub(super) fn report(reply: &Reply, items: Vec<Item>) -> Result<Report> {
+    let Reply::Stats { pid, store } = reply else { return Err(misunderstood()) };
+    let mounts = items.into_iter().map(|item| match item {
+        Item::Traffic(traffic) => Ok(*traffic),
+        _ => Err(misunderstood()),
+    });
+    Ok(Report { pid: *pid, store: (**store).clone(), mounts: mounts.collect::<Result<_>>()? })
 }
 
 fn done(reply: Option<Reply>) -> Result<bool> {

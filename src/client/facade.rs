@@ -3,7 +3,7 @@
 use std::path::{Path as HostPath, PathBuf};
 use std::sync::Arc;
 
-use super::ask::misunderstood;
+use super::ask::{misunderstood, report};
 use super::exchange::Luggage;
 use super::metadata::Metadata;
 use super::request::{Item, Path, Reply, Request};
@@ -12,6 +12,7 @@ use super::types::Status;
 use crate::error::Result;
 use crate::model::{Principal, VPath};
 use crate::policy::Policy;
+use crate::stats::Report;
 
 /// A connection to a store, as one identity. It may be used by many threads at once, and any number of connections may
 /// exist, in this process and in others.
@@ -100,6 +101,28 @@ impl Nexus {
             Reply::Status(status) => Ok(*status),
             _ => Err(misunderstood()),
         }
+    }
+
+    /// What the process that has the store has counted since it opened it: requests, commits, seals, caches.
+    ///
+    /// ```
+    /// # fn main() -> nexus::error::Result<()> {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let nx = nexus::connect(&nexus::Config::at(directory.path().join("store"))?)?;
+    /// nx.write("/a", "the same")?;
+    /// nx.write("/b", "the same")?;
+    /// let counted = nx.stats()?.store;
+    /// assert_eq!((counted.small.stored, counted.small.shared), (1, 1));
+    /// assert_eq!(counted.library.count(), 2);
+    /// # nx.close()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `Denied` for a tenant or an agent, unless it is an administrator.
+    pub fn stats(&self) -> Result<Report> {
+        let (reply, items) = self.gather(&Request::Stats)?;
+        report(&reply, items)
     }
 
     /// Ends the connection; what it changed is durable then. Dropping it does the same, without saying what failed.

@@ -42,7 +42,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Caller, Principal, Timestamp};
 use crate::vfs::Vfs;
 
-pub use ask::{hand_over, mount, mounts, status, stop, unmount};
+pub use ask::{hand_over, mount, mounts, stats, status, stop, unmount};
 pub use facade::Nexus;
 pub use metadata::Metadata;
 pub use owner::Owner;

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -169,7 +169,10 @@ impl Inner {
         if let Some(gone) = *gate {
             return Err(gone);
         }
-        Ok(serve(view, caller, request, exchange))
+        let began = Instant::now();
+        let answer = serve(view, caller, request, exchange);
+        self.vfs.stats().library.time(began.elapsed());
+        Ok(answer)
     }
 
     fn about_the_process(self: &Arc<Self>, request: &Request) -> Option<Result<Reply>> {

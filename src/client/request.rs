@@ -14,6 +14,7 @@ use crate::meta::WorkList;
 use crate::model::VPath;
 use crate::model::metadata::Condition;
 use crate::model::work::Status as WorkStatus;
+use crate::stats::{StoreReport, TrafficReport};
 use crate::vfs::Match;
 use crate::work::{Claim, Dependency, GraphNode, WorkChange, WorkCounts, WorkItem};
 
@@ -178,6 +179,8 @@ pub(crate) enum Request {
         source: Path,
         target: Option<Path>,
     },
+    /// What the owner has counted.
+    Stats,
 }
 
 /// Whether a request may be made again when nobody knows whether it was carried out.
@@ -222,6 +225,7 @@ impl Request {
             | Self::WorkCounts { .. }
             | Self::WorkGraph { .. }
             | Self::WorkChanges { .. }
+            | Self::Stats
             | Self::Write { mode: WriteMode::Replace, .. }
             | Self::Copy { .. }
             | Self::MakeDirectory { parents: true, .. } => Repeat::Harmless,
@@ -279,6 +283,7 @@ impl Request {
             Self::MoveItem { item, to, .. } => format!("bringing the work item {} to {to}", item.0),
             Self::WorkChanges { .. } => "watching the queue".into(),
             Self::Archive { source, .. } => format!("archiving {}", source.0),
+            Self::Stats => "asking for the statistics".into(),
         }
     }
 }
@@ -315,6 +320,11 @@ pub(crate) enum Reply {
     },
     /// Where something is now.
     Path(Path),
+    /// What the store has counted in this process; its mounts are items.
+    Stats {
+        pid: u32,
+        store: Box<StoreReport>,
+    },
 }
 
 /// A file at one moment: as long as this is the same, so is its body.
@@ -340,6 +350,7 @@ pub(crate) enum Item {
     GraphNode(GraphNode),
     Dependency(Dependency),
     WorkChange(WorkChange),
+    Traffic(Box<TrafficReport>),
 }
 
 /// An error on its way.

@@ -26,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const HANDED_OVER_MAX: Duration = Duration::from_secs(3);
 /// The pause between two looks, at first; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
-/// The longest pause.
+/// The longest pause, and so the longest that a client is idle after its owner was killed: the kernel ends the
+/// connections of a killed process and gives its lock back by itself.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// Idle connections that are kept.
 const IDLE_MAX: usize = 4;
@@ -155,7 +156,7 @@ impl Route {
                 }
             }
             std::thread::sleep(pause);
-            pause = (pause * 2).min(PAUSE_MAX);
+            pause = next_pause(pause);
         }
     }
 
@@ -200,14 +201,44 @@ impl Route {
     }
 }
 
-/// Asks whoever has the store without becoming its owner; `None` when nobody has it.
-pub(super) fn ask(data_dir: &Path, request: &Request, exchange: &mut dyn Replay) -> Result<Option<Reply>> {
+fn next_pause(pause: Duration) -> Duration {
+    (pause * 2).min(PAUSE_MAX)
+}
+
+/// Asks whoever has the store, as `who`, without becoming its owner; `None` when nobody has it.
+pub(super) fn ask(
+    data_dir: &Path,
+    who: &Principal,
+    request: &Request,
+    exchange: &mut dyn Replay,
+) -> Result<Option<Reply>> {
     let Some(stream) = wire::connect(data_dir)? else { return Ok(None) };
-    let Some(mut link) = Link::greet(stream, &Identity::default())? else { return Ok(None) };
+    let Some(mut link) = Link::greet(stream, &Identity::of(who))? else { return Ok(None) };
     match link.call(request, exchange).0 {
         Outcome::Answered(answer) => answer.map(Some),
         Outcome::NotDone { .. } => Ok(None),
         Outcome::Unknown if request.repeat() == Repeat::Harmless => Ok(None),
         Outcome::Unknown => Err(outcome_unknown(request)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "clients resume within 2 s": what a client waits before it looks again is ours to say, how fast the machine is not.
+    #[test]
+    fn a_client_looks_again_long_before_two_seconds_are_over() {
+        let pauses: Vec<_> = std::iter::successors(Some(PAUSE_MIN), |pause| Some(next_pause(*pause)))
+            .scan(Duration::ZERO, |idle, pause| {
+                *idle += pause;
+                Some((*idle, pause))
+            })
+            .take_while(|(idle, _)| *idle <= Duration::from_secs(2))
+            .collect();
+        assert!(pauses.len() > 40, "{} looks", pauses.len());
+        assert!(pauses.iter().all(|(_, pause)| *pause <= PAUSE_MAX) && PAUSE_MAX * 20 <= Duration::from_secs(2));
+        // And it does not give up before that.
+        assert!(PATIENCE > Duration::from_secs(2));
     }
 }

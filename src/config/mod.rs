@@ -134,6 +134,27 @@ impl Config {
         Ok(config)
     }
 
+    /// The same for an identity: `tenant_id`, `agent_id` and `is_admin`.
+    #[must_use]
+    pub fn with_principal(mut self, principal: Principal) -> Self {
+        self.principal = principal;
+        for key in ["tenant_id", "agent_id", "is_admin"] {
+            self.origins.insert(key, Origin::Argument);
+        }
+        self
+    }
+
+    /// The same with these namespaces beside the built-in ones. Of several who share a store, those of its owner hold.
+    ///
+    /// # Errors
+    /// `Configuration` for a name that is built in, defined twice, or cannot be one.
+    pub fn with_namespaces(mut self, namespaces: Vec<Namespace>) -> Result<Self> {
+        self.policy = Arc::new(Policy::new(namespaces.clone(), self.strict_namespaces)?);
+        self.namespaces = namespaces;
+        self.origins.insert("namespaces", Origin::Argument);
+        Ok(self)
+    }
+
     /// Where the value of a key came from.
     #[must_use]
     pub fn origin(&self, key: &str) -> &Origin {

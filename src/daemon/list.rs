@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::mount_table::data_dir_of;
+use super::mount_table::{data_dir_of, mount_of};
 use super::process::Process;
 use super::record::Record;
 use super::{LockScope, MountState};
 use crate::advice;
 use crate::error::Result;
-use crate::fuse;
+use crate::fuse::{self, MountEntry};
 use crate::model::Principal;
 
 /// A mount of a store.
@@ -51,6 +51,12 @@ pub fn mounted() -> Result<Vec<Mounted>> {
         });
     }
     Ok(all)
+}
+
+/// A mount of the store in `data_dir` (canonical) that a living daemon serves, if this process can see one. Beside dead
+/// ones, which a kill has left, some program may have the store.
+pub(super) fn served_mount_of(data_dir: &Path) -> Result<Option<MountEntry>> {
+    Ok(mount_of(data_dir)?.filter(|_| living(data_dir).is_some()))
 }
 
 /// The record of the daemon of a store, if that is alive.

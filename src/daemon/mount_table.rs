@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::list::served_mount_of;
 use crate::advice;
 use crate::error::{Error, Result};
 use crate::fuse::{self, MountEntry};
@@ -46,7 +47,7 @@ pub fn mount_of(data_dir: &Path) -> Result<Option<MountEntry>> {
 #[must_use]
 pub fn explain_in_use(error: &Error, data_dir: &Path) -> Error {
     let canonical = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
-    let hint = match mount_of(&canonical) {
+    let hint = match served_mount_of(&canonical) {
         Ok(Some(entry)) => {
             format!("it is mounted: nexus umount {}", entry.mountpoint.display())
         }

@@ -8,7 +8,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::fleet::{Event, Fleet};
-use super::mount_table::{explain_in_use, mount_of};
+use super::list::served_mount_of;
+use super::mount_table::explain_in_use;
 use super::preflight::{self, Plan};
 use super::process::Identity;
 use super::signals::StopSignals;
@@ -75,7 +76,7 @@ fn open(plan: &Plan) -> Result<Arc<Vfs>> {
         match Vfs::open_store(options.clone()) {
             // Whoever has it may be closing it, or another program may have been faster.
             Err(e) if e.kind() == ErrorKind::InUse && asked.elapsed() < HAND_OVER_MAX => {
-                if !client::hand_over(&plan.data_dir)? && mount_of(&plan.data_dir)?.is_some() {
+                if !client::hand_over(&plan.data_dir)? && served_mount_of(&plan.data_dir)?.is_some() {
                     break Err(e);
                 }
                 std::thread::sleep(HAND_OVER_PAUSE);

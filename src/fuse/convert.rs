@@ -6,7 +6,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Kind, perm};
-use crate::vfs::{Allocate, LockMode, OpenMode, RenameMode, Seek, XattrMode};
+use crate::vfs::{Allocate, LockMode, OpenMode, Origin, RenameMode, Seek, XattrMode};
 
 /// `RENAME_NOREPLACE` of linux/fs.h.
 const RENAME_NOREPLACE: u32 = libc::RENAME_NOREPLACE;
@@ -17,17 +17,18 @@ fn invalid(what: &'static str) -> Error {
     Error::new(ErrorKind::Invalid, what)
 }
 
-/// The flags of open(2) as FUSE_OPEN and FUSE_CREATE carry them. `O_TRUNC` is among them because
-/// `FUSE_ATOMIC_O_TRUNC` is negotiated; `O_CREAT` and `O_EXCL` are the kernel's business.
+/// The flags of open(2) as FUSE_OPEN and FUSE_CREATE carry them. `O_CREAT`, `O_EXCL` and `O_TRUNC` are the kernel's
+/// business: it truncates by a request of its own.
 pub(super) fn open_mode(flags: i32, passthrough: bool) -> OpenMode {
     let access = flags & libc::O_ACCMODE;
     OpenMode {
         read: access != libc::O_WRONLY,
         write: access != libc::O_RDONLY,
         append: flags & libc::O_APPEND != 0,
-        truncate: flags & libc::O_TRUNC != 0,
+        truncate: false,
         passthrough,
         direct: false,
+        viewer: Origin::NOBODY,
     }
 }
 
@@ -127,7 +128,7 @@ mod tests {
         let mode = open_mode(libc::O_WRONLY | libc::O_APPEND | libc::O_NONBLOCK, true);
         assert!(!mode.read && mode.write && mode.append && !mode.truncate && mode.passthrough);
         let mode = open_mode(libc::O_RDWR | libc::O_TRUNC, false);
-        assert!(mode.read && mode.write && mode.truncate);
+        assert!(mode.read && mode.write && !mode.truncate);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::known::{Known, Message};
 use super::notice::{self, Held};
+use crate::stats::Traffic;
 
 /// `FUSE_DEV_IOC_CLONE` of linux/fuse.h.
 const CLONE_DEVICE: rustix::ioctl::Opcode = rustix::ioctl::opcode::read::<u32>(229, 0);
@@ -33,6 +34,7 @@ pub(super) struct Courier {
     desk: Arc<Desk>,
     device: Arc<File>,
     known: Arc<Known>,
+    traffic: Arc<Traffic>,
     name: &'static str,
 }
 
@@ -62,8 +64,8 @@ struct State {
 }
 
 impl Courier {
-    pub(super) fn new(name: &'static str, device: Arc<File>, known: Arc<Known>) -> Self {
-        Self { desk: Arc::default(), device, known, name }
+    pub(super) fn new(name: &'static str, device: Arc<File>, known: Arc<Known>, traffic: Arc<Traffic>) -> Self {
+        Self { desk: Arc::default(), device, known, traffic, name }
     }
 
     /// Takes messages over; the number to wait for, which stands for all that were handed over before, too.
@@ -122,11 +124,11 @@ impl Courier {
 
     /// Starts the thread; whether that succeeded.
     fn start(&self) -> bool {
-        let (desk, known) = (Arc::clone(&self.desk), Arc::clone(&self.known));
+        let (desk, known, traffic) = (Arc::clone(&self.desk), Arc::clone(&self.known), Arc::clone(&self.traffic));
         let Some(mut device) = self.device_for_thread() else { return false };
         // Not waited for: what the thread does first may have to be answered by whoever calls this.
         let spawned = std::thread::Builder::new().name(self.name.into()).spawn(move || match device.take_over(&desk) {
-            Ok(device) => desk.run(&device, &known),
+            Ok(device) => desk.run(&device, &known, &traffic),
             Err(e) => {
                 warn!("other mounts may show changes late: open the device for notices: {e}");
                 desk.give_up();
@@ -143,8 +145,9 @@ impl Courier {
 }
 
 impl Desk {
-    fn run(&self, device: &File, known: &Known) {
+    fn run(&self, device: &File, known: &Known, traffic: &Traffic) {
         while let Some((message, time)) = self.next() {
+            traffic.told();
             match send(device, &message) {
                 // The kernel knows nothing of a node that it was given: the answer is on its way, or the news that it forgot.
                 Ok(Held::Nothing) => {
@@ -243,12 +246,7 @@ impl Device {
         let number = lent.as_raw_fd();
         // Given back, because this thread could close it for itself only.
         desk.state.lock().lent = Some(lent);
-        let unshare = libc::CLOSE_RANGE_UNSHARE.cast_signed();
-        // SAFETY: the descriptors of the process stay as they are; this thread gets a table with the first three, and nothing
-        // it runs uses another one that was opened before.
-        if unsafe { libc::close_range(3, u32::MAX, unshare) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        own_descriptors()?;
         let device = descriptor_of_process(number)?;
         // Where this process may not open /dev/fuse, the device itself has to do.
         match File::options().read(true).write(true).open("/dev/fuse") {
@@ -256,6 +254,18 @@ impl Device {
             _ => Ok(File::from(device)),
         }
     }
+}
+
+/// Gives this thread descriptors of its own: copies of the standard streams, and nothing else. What it borrows from others
+/// of the process is closed for it.
+pub(super) fn own_descriptors() -> io::Result<()> {
+    let unshare = libc::CLOSE_RANGE_UNSHARE.cast_signed();
+    // SAFETY: the descriptors of the process stay as they are; this thread gets a table with the first three, and whoever
+    // calls this uses no other one that was opened before.
+    if unsafe { libc::close_range(3, u32::MAX, unshare) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// A descriptor of this process, wherever this thread has its own, pidfd_getfd(2).

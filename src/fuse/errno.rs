@@ -27,6 +27,8 @@ impl Errno {
     pub(super) const LOCKED: Self = Self(libc::EAGAIN);
     /// Waiting for the lock would have no end, fcntl(2).
     pub(super) const DEADLOCK: Self = Self(libc::EDEADLK);
+    /// No more locks are to be had, fcntl(2).
+    pub(super) const NO_LOCKS: Self = Self(libc::ENOLCK);
     /// A signal has ended the wait, signal(7).
     pub(super) const INTERRUPTED: Self = Self(libc::EINTR);
     /// No such device control, ioctl(2).
@@ -73,6 +75,42 @@ impl From<ErrorKind> for Errno {
             | ErrorKind::OutcomeUnknown
             | ErrorKind::Io => libc::EIO,
         })
+    }
+}
+
+/// What a number of this table is called in errno(3).
+pub(super) fn word(number: usize) -> &'static str {
+    match i32::try_from(number).unwrap_or_default() {
+        libc::EPERM => "EPERM",
+        libc::ENOENT => "ENOENT",
+        libc::EINTR => "EINTR",
+        libc::EIO => "EIO",
+        libc::ENXIO => "ENXIO",
+        libc::E2BIG => "E2BIG",
+        libc::EBADF => "EBADF",
+        libc::EAGAIN => "EAGAIN",
+        libc::EACCES => "EACCES",
+        libc::EBUSY => "EBUSY",
+        libc::EEXIST => "EEXIST",
+        libc::EXDEV => "EXDEV",
+        libc::ENOTDIR => "ENOTDIR",
+        libc::EISDIR => "EISDIR",
+        libc::EINVAL => "EINVAL",
+        libc::ENOTTY => "ENOTTY",
+        libc::EFBIG => "EFBIG",
+        libc::ENOSPC => "ENOSPC",
+        libc::EROFS => "EROFS",
+        libc::EMLINK => "EMLINK",
+        libc::ERANGE => "ERANGE",
+        libc::EDEADLK => "EDEADLK",
+        libc::ENAMETOOLONG => "ENAMETOOLONG",
+        libc::ENOSYS => "ENOSYS",
+        libc::ENOTEMPTY => "ENOTEMPTY",
+        libc::ELOOP => "ELOOP",
+        libc::ENODATA => "ENODATA",
+        libc::EOPNOTSUPP => "EOPNOTSUPP",
+        libc::ESTALE => "ESTALE",
+        _ => "another",
     }
 }
 
@@ -149,6 +187,7 @@ mod tests {
             (ErrorKind::Damaged, libc::EIO),
         ] {
             assert_eq!(Errno::from(kind).get(), number, "{kind:?}");
+            assert!(word(number.unsigned_abs() as usize).starts_with('E'), "{kind:?}");
         }
     }
 

@@ -20,11 +20,13 @@ use fuser::{
 
 use super::caps;
 use super::convert::lock_type;
-use super::errno::{Errno, answer};
+use super::counting;
+use super::errno::{Errno, Outcome};
 use super::fuser_types::{bare_attr, caller, file_attr, file_type, node, set_time};
 use super::handlers::{Access, Handlers, Xattr};
 use super::locking::Asked;
 use crate::model::{Attr, AttrChange, Kind, NAME_BYTES_MAX, NodeId};
+use crate::stats::{Op, Via};
 use crate::vfs::{DirEntry, HandleId, LockKind};
 
 /// An inode number names one node for ever, so no generation is needed to tell two of them apart.
@@ -57,6 +59,16 @@ impl Frontend {
 }
 
 impl Frontend {
+    fn answer<T>(&self, op: Op, node: NodeId, run: impl FnOnce() -> Outcome<T>) -> Result<T, Errno> {
+        counting::answer(self.handlers.traffic(), Via::DevFuse, op, node, run)
+    }
+
+    /// The answer to what the kernel does by itself once it has heard that nobody else does.
+    fn refuse(&self, op: Op, ino: INodeNo, errno: Errno) -> fuser::Errno {
+        let refused = self.answer(op, node(ino), || Err::<(), _>(errno.into()));
+        refused.err().unwrap_or(errno).into()
+    }
+
     fn reply_entry(&self, reply: ReplyEntry, answer: Result<Attr, Errno>) {
         match answer {
             Ok(attr) => reply.entry(&self.handlers.lifetime_of(attr.id), &file_attr(&attr), GENERATION),
@@ -124,7 +136,7 @@ impl Filesystem for Frontend {
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let parent = node(parent);
-        match answer("lookup", parent, || self.handlers.lookup(parent, name.as_bytes())) {
+        match self.answer(Op::Lookup, parent, || self.handlers.lookup(parent, name.as_bytes())) {
             Ok(Some(attr)) => self.reply_entry(reply, Ok(attr)),
             // Inode number 0: there is no such name, and that may be remembered.
             Ok(None) => {
@@ -137,11 +149,15 @@ impl Filesystem for Frontend {
 
     fn forget(&self, _: &Request, ino: INodeNo, lookups: u64) {
         // The kernel waits for no answer. Of a batch fuser makes single calls.
-        answer("forget", node(ino), || self.handlers.forget(node(ino), lookups)).ok();
+        self.answer(Op::Forget, node(ino), || {
+            self.handlers.forget(node(ino), lookups);
+            Ok(())
+        })
+        .ok();
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let outcome = answer("getattr", node(ino), || self.handlers.getattr(node(ino)));
+        let outcome = self.answer(Op::Getattr, node(ino), || self.handlers.getattr(node(ino)));
         reply_attr(reply, outcome, self.handlers.lifetime_of(node(ino)));
     }
 
@@ -164,7 +180,7 @@ impl Filesystem for Frontend {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let outcome = answer("setattr", node(ino), || {
+        let outcome = self.answer(Op::Setattr, node(ino), || {
             let times = (atime.map(set_time), mtime.map(set_time));
             let change = AttrChange { mode, uid, gid, size, atime: times.0, mtime: times.1 };
             self.handlers.setattr(&caller(request), node(ino), change)
@@ -173,7 +189,7 @@ impl Filesystem for Frontend {
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        match answer("readlink", node(ino), || self.handlers.readlink(node(ino))) {
+        match self.answer(Op::Readlink, node(ino), || self.handlers.readlink(node(ino))) {
             Ok(target) => reply.data(&target),
             Err(errno) => reply.error(errno.into()),
         }
@@ -189,32 +205,35 @@ impl Filesystem for Frontend {
         rdev: u32,
         reply: ReplyEntry,
     ) {
-        let outcome = answer("mknod", node(parent), || {
+        let outcome = self.answer(Op::Mknod, node(parent), || {
             self.handlers.mknod(&caller(request), node(parent), name.as_bytes(), mode, rdev)
         });
         self.reply_entry(reply, outcome);
     }
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
-        let outcome = answer("mkdir", node(parent), || {
+        let outcome = self.answer(Op::Mkdir, node(parent), || {
             self.handlers.mkdir(&caller(request), node(parent), name.as_bytes(), mode)
         });
         self.reply_entry(reply, outcome);
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
-        let outcome = answer("symlink", node(parent), || {
+        let outcome = self.answer(Op::Symlink, node(parent), || {
             self.handlers.symlink(&caller(request), node(parent), name.as_bytes(), target.as_os_str().as_bytes())
         });
         self.reply_entry(reply, outcome);
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(reply, answer("unlink", node(parent), || self.handlers.unlink(node(parent), name.as_bytes())));
+        reply_empty(
+            reply,
+            self.answer(Op::Unlink, node(parent), || self.handlers.unlink(node(parent), name.as_bytes())),
+        );
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        reply_empty(reply, answer("rmdir", node(parent), || self.handlers.rmdir(node(parent), name.as_bytes())));
+        reply_empty(reply, self.answer(Op::Rmdir, node(parent), || self.handlers.rmdir(node(parent), name.as_bytes())));
     }
 
     fn rename(
@@ -227,7 +246,7 @@ impl Filesystem for Frontend {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        let outcome = answer("rename", node(parent), || {
+        let outcome = self.answer(Op::Rename, node(parent), || {
             let (from, to) = ((node(parent), name.as_bytes()), (node(newparent), newname.as_bytes()));
             self.handlers.rename(&caller(request), from, to, flags.bits())
         });
@@ -235,7 +254,7 @@ impl Filesystem for Frontend {
     }
 
     fn link(&self, _: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        match answer("link", node(ino), || self.handlers.link(node(ino), node(newparent), newname.as_bytes())) {
+        match self.answer(Op::Link, node(ino), || self.handlers.link(node(ino), node(newparent), newname.as_bytes())) {
             Ok(attr) => reply.entry(&self.handlers.lifetime_of_changed(attr.id), &file_attr(&attr), GENERATION),
             Err(errno) => reply.error(errno.into()),
         }
@@ -251,7 +270,7 @@ impl Filesystem for Frontend {
         flags: i32,
         reply: ReplyCreate,
     ) {
-        let outcome = answer("create", node(parent), || {
+        let outcome = self.answer(Op::Create, node(parent), || {
             self.handlers.create(&caller(request), node(parent), name.as_bytes(), mode, flags)
         });
         match outcome {
@@ -273,7 +292,7 @@ impl Filesystem for Frontend {
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        match answer("open", node(ino), || self.handlers.open(&caller(request), node(ino), flags.0)) {
+        match self.answer(Op::Open, node(ino), || self.handlers.open(&caller(request), node(ino), flags.0)) {
             Ok((handle, access @ (Access::Cached { .. } | Access::Direct { .. }))) => {
                 reply.opened(FileHandle(handle.0), open_flags(access));
             }
@@ -304,7 +323,7 @@ impl Filesystem for Frontend {
                 buffer.resize(size, 0);
             }
             let room = &mut buffer[..size];
-            match answer("read", node(ino), || self.handlers.read(handle(fh), offset, room)) {
+            match self.answer(Op::Read, node(ino), || self.handlers.read(handle(fh), offset, room)) {
                 Ok(length) => reply.data(&buffer[..length.min(size)]),
                 Err(errno) => reply.error(errno.into()),
             }
@@ -324,7 +343,7 @@ impl Filesystem for Frontend {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match answer("write", node(ino), || self.handlers.write(handle(fh), offset, data)) {
+        match self.answer(Op::Write, node(ino), || self.handlers.write(handle(fh), offset, data)) {
             // No request brings more than 32 bits can count.
             Ok(length) => reply.written(length.min(data.len()) as u32),
             Err(errno) => reply.error(errno.into()),
@@ -342,16 +361,16 @@ impl Filesystem for Frontend {
         reply: ReplyEmpty,
     ) {
         let owner = owner.map(|owner| owner.0);
-        reply_empty(reply, answer("release", node(ino), || self.handlers.release(node(ino), handle(fh), owner)));
+        reply_empty(reply, self.answer(Op::Release, node(ino), || self.handlers.release(node(ino), handle(fh), owner)));
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        reply_empty(reply, answer("fsync", node(ino), || self.handlers.fsync(handle(fh))));
+        reply_empty(reply, self.answer(Op::Fsync, node(ino), || self.handlers.fsync(handle(fh))));
     }
 
     fn opendir(&self, _: &Request, ino: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         let cached = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_CACHE_DIR;
-        match answer("opendir", node(ino), || self.handlers.opendir(node(ino))) {
+        match self.answer(Op::Opendir, node(ino), || self.handlers.opendir(node(ino))) {
             Ok((handle, true)) => reply.opened(FileHandle(handle.0), cached),
             Ok((handle, false)) => reply.opened(FileHandle(handle.0), FopenFlags::empty()),
             Err(errno) => reply.error(errno.into()),
@@ -359,7 +378,7 @@ impl Filesystem for Frontend {
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        let outcome = answer("readdir", node(ino), || {
+        let outcome = self.answer(Op::Readdir, node(ino), || {
             self.handlers.readdir(node(ino), handle(fh), offset, false, &mut |entry: DirEntry<'_>, _| {
                 let (id, name) = (INodeNo(entry.id.0), OsStr::from_bytes(entry.name));
                 !reply.add(id, entry.next_offset, file_type(entry.kind), name)
@@ -372,7 +391,7 @@ impl Filesystem for Frontend {
     }
 
     fn readdirplus(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        let outcome = answer("readdirplus", node(ino), || {
+        let outcome = self.answer(Op::Readdirplus, node(ino), || {
             self.handlers.readdir(node(ino), handle(fh), offset, true, &mut |entry: DirEntry<'_>, lifetime| {
                 let (id, name) = (INodeNo(entry.id.0), OsStr::from_bytes(entry.name));
                 // Of `.` and `..` the kernel takes number and kind only, and counts no lookup.
@@ -387,15 +406,15 @@ impl Filesystem for Frontend {
     }
 
     fn releasedir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _: OpenFlags, reply: ReplyEmpty) {
-        reply_empty(reply, answer("releasedir", node(ino), || self.handlers.releasedir(handle(fh))));
+        reply_empty(reply, self.answer(Op::Releasedir, node(ino), || self.handlers.releasedir(handle(fh))));
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        reply_empty(reply, answer("fsyncdir", node(ino), || self.handlers.fsyncdir(handle(fh))));
+        reply_empty(reply, self.answer(Op::Fsyncdir, node(ino), || self.handlers.fsyncdir(handle(fh))));
     }
 
     fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        match answer("statfs", node(ino), || self.handlers.statfs()) {
+        match self.answer(Op::Statfs, node(ino), || self.handlers.statfs()) {
             Ok(stat) => reply.statfs(
                 stat.blocks,
                 stat.blocks_free,
@@ -421,21 +440,21 @@ impl Filesystem for Frontend {
         reply: ReplyEmpty,
     ) {
         let outcome =
-            answer("setxattr", node(ino), || self.handlers.setxattr(node(ino), name.as_bytes(), value, flags));
+            self.answer(Op::Setxattr, node(ino), || self.handlers.setxattr(node(ino), name.as_bytes(), value, flags));
         reply_empty(reply, outcome);
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        let outcome = answer("getxattr", node(ino), || self.handlers.getxattr(node(ino), name.as_bytes(), size));
+        let outcome = self.answer(Op::Getxattr, node(ino), || self.handlers.getxattr(node(ino), name.as_bytes(), size));
         reply_xattr(reply, outcome);
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        reply_xattr(reply, answer("listxattr", node(ino), || self.handlers.listxattr(node(ino), size)));
+        reply_xattr(reply, self.answer(Op::Listxattr, node(ino), || self.handlers.listxattr(node(ino), size)));
     }
 
     fn removexattr(&self, _: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let outcome = answer("removexattr", node(ino), || self.handlers.removexattr(node(ino), name.as_bytes()));
+        let outcome = self.answer(Op::Removexattr, node(ino), || self.handlers.removexattr(node(ino), name.as_bytes()));
         reply_empty(reply, outcome);
     }
 
@@ -449,12 +468,13 @@ impl Filesystem for Frontend {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let outcome = answer("fallocate", node(ino), || self.handlers.fallocate(handle(fh), offset, length, mode));
+        let outcome =
+            self.answer(Op::Fallocate, node(ino), || self.handlers.fallocate(handle(fh), offset, length, mode));
         reply_empty(reply, outcome);
     }
 
     fn lseek(&self, _: &Request, ino: INodeNo, fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
-        match answer("lseek", node(ino), || self.handlers.lseek(handle(fh), offset, whence)) {
+        match self.answer(Op::Lseek, node(ino), || self.handlers.lseek(handle(fh), offset, whence)) {
             Ok(offset) => reply.offset(offset),
             Err(errno) => reply.error(errno.into()),
         }
@@ -472,7 +492,7 @@ impl Filesystem for Frontend {
     ) {
         // Told over a descriptor of our own, as on the ring: this one would have to be kept with its file.
         let tell = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY).then(|| notifier.handle().0);
-        match answer("poll", node(ino), || self.handlers.poll(handle(fh), tell)) {
+        match self.answer(Op::Poll, node(ino), || self.handlers.poll(handle(fh), tell)) {
             Ok(events) => reply.poll(PollEvents::from_bits_retain(events)),
             Err(errno) => reply.error(errno.into()),
         }
@@ -491,7 +511,7 @@ impl Filesystem for Frontend {
         flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let outcome = answer("copy_file_range", node(ino_in), || {
+        let outcome = self.answer(Op::CopyFileRange, node(ino_in), || {
             let (from, to) = ((handle(fh_in), offset_in), (handle(fh_out), offset_out));
             self.handlers.copy_file_range(from, to, len, flags.bits())
         });
@@ -502,7 +522,7 @@ impl Filesystem for Frontend {
     }
 
     fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, owner: LockOwner, reply: ReplyEmpty) {
-        reply_empty(reply, answer("flush", node(ino), || self.handlers.flush(node(ino), owner.0)));
+        reply_empty(reply, self.answer(Op::Flush, node(ino), || self.handlers.flush(node(ino), owner.0)));
     }
 
     fn getlk(
@@ -518,7 +538,7 @@ impl Filesystem for Frontend {
         reply: ReplyLock,
     ) {
         let asked = asked(ino, owner, (first, last), mode, pid);
-        match answer("getlk", node(ino), || self.handlers.getlk(&asked)) {
+        match self.answer(Op::Getlk, node(ino), || self.handlers.getlk(&asked)) {
             Ok(Some(lock)) => reply.locked(lock.first, lock.last, lock_type(lock.mode), lock.pid),
             Ok(None) => reply.locked(first, last, libc::F_UNLCK, 0),
             Err(errno) => reply.error(errno.into()),
@@ -540,24 +560,29 @@ impl Filesystem for Frontend {
     ) {
         let asked = asked(ino, owner, (first, last), mode, pid);
         let thread = sleep.then(|| request.pid());
-        self.handlers.setlk(&asked, thread, Box::new(|outcome| reply_empty(reply, outcome)));
+        let counted = counting::begin(self.handlers.traffic(), Via::DevFuse, Op::Setlk);
+        let answer = move |outcome: Result<(), Errno>| {
+            counted.end(outcome.err());
+            reply_empty(reply, outcome);
+        };
+        self.handlers.setlk(&asked, thread, Box::new(answer));
     }
 
     // What follows is answered once with "not implemented", and the kernel does it by itself from then on: it checks
     // permissions alone, for instance. So is flush where it keeps the locks, because a close has nothing to wait for.
 
-    fn access(&self, _: &Request, _: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
-        reply.error(Errno::NOT_IMPLEMENTED.into());
+    fn access(&self, _: &Request, ino: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
+        reply.error(self.refuse(Op::Access, ino, Errno::NOT_IMPLEMENTED));
     }
 
-    fn bmap(&self, _: &Request, _: INodeNo, _: u32, _: u64, reply: ReplyBmap) {
-        reply.error(Errno::NOT_IMPLEMENTED.into());
+    fn bmap(&self, _: &Request, ino: INodeNo, _: u32, _: u64, reply: ReplyBmap) {
+        reply.error(self.refuse(Op::Bmap, ino, Errno::NOT_IMPLEMENTED));
     }
 
     fn ioctl(
         &self,
         _: &Request,
-        _: INodeNo,
+        ino: INodeNo,
         _: FileHandle,
         _: IoctlFlags,
         _: u32,
@@ -565,6 +590,6 @@ impl Filesystem for Frontend {
         _: u32,
         reply: ReplyIoctl,
     ) {
-        reply.error(Errno::NO_IOCTL.into());
+        reply.error(self.refuse(Op::Ioctl, ino, Errno::NO_IOCTL));
     }
 }

@@ -19,6 +19,7 @@ use super::locking::{Asked, Locking, Reply};
 use super::polls::Polls;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
+use crate::stats::Traffic;
 use crate::vfs::{DirEntry, HandleId, Lock, OpenMode, Opened, Serving, StatFs};
 use crate::view::View;
 
@@ -62,24 +63,32 @@ pub(super) struct Handlers {
     backing: Backing,
     lifetime: Duration,
     known: Arc<Known>,
+    traffic: Arc<Traffic>,
     /// `None` where the kernel keeps the locks of this mount by itself.
     locking: Option<Locking>,
     polls: Polls,
 }
 
 impl Handlers {
-    /// `notices`: a descriptor of the mount. `device`: another one, where passthrough is wanted. `lifetime`: how long the kernel may believe names
-    /// and attributes; with zero it caches nothing. `locks`: they are kept in the store.
+    /// `notices`: a descriptor of the mount. `device`: another one, where passthrough is wanted. `lifetime`: how long the
+    /// kernel may believe names and attributes; with zero it caches nothing. `locks`: they are kept in the store. `traffic`:
+    /// where requests are counted.
     pub(super) fn new(
         view: Arc<View>,
         notices: File,
         device: Option<OwnedFd>,
         lifetime: Duration,
         locks: bool,
+        traffic: Arc<Traffic>,
     ) -> Self {
         let locking = locks.then(|| Locking::new(Arc::clone(&view)));
         let polls = Polls::new(Arc::clone(&view), notices);
-        Self { locking, polls, view, backing: Backing::new(device), lifetime, known: Arc::new(Known::new()) }
+        Self { locking, polls, view, backing: Backing::new(device), lifetime, known: Arc::new(Known::new()), traffic }
+    }
+
+    /// Where the requests are counted.
+    pub(super) fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// Finds out whether files in `directory` can be handed to the kernel; before the first request.
@@ -147,15 +156,14 @@ impl Handlers {
     }
 
     /// The kernel takes `lookups` of those it was given back.
-    pub(super) fn forget(&self, node: NodeId, lookups: u64) -> Outcome<()> {
+    pub(super) fn forget(&self, node: NodeId, lookups: u64) {
         self.known.forget(node, lookups);
         self.view.forget(node);
-        Ok(())
     }
 
     pub(super) fn getattr(&self, node: NodeId) -> Outcome<Attr> {
         self.known.tell_attributes(node);
-        Ok(self.view.getattr(node)?)
+        held(self.view.getattr(node))
     }
 
     pub(super) fn setattr(&self, caller: &Caller, node: NodeId, change: AttrChange) -> Outcome<Attr> {
@@ -169,7 +177,7 @@ impl Handlers {
         let set_id = nothing || owner || (change.size.is_some() && caller.uid != 0);
         let dropped = if set_id && mode.is_none() { self.without_set_id(caller, node)? } else { None };
         self.known.tell_attributes(node);
-        Ok(self.view.setattr(caller, node, &AttrChange { mode: mode.or(dropped), ..change })?)
+        held(self.view.setattr(caller, node, &AttrChange { mode: mode.or(dropped), ..change }))
     }
 
     /// The permissions without set-user-ID and set-group-ID, when one of them has to go; what the kernel leaves to the
@@ -188,7 +196,7 @@ impl Handlers {
     }
 
     pub(super) fn readlink(&self, node: NodeId) -> Outcome<Vec<u8>> {
-        Ok(self.view.readlink(node)?)
+        held(self.view.readlink(node))
     }
 
     pub(super) fn mknod(&self, caller: &Caller, parent: NodeId, name: &[u8], mode: u32, rdev: u32) -> Outcome<Attr> {
@@ -259,17 +267,7 @@ impl Handlers {
     pub(super) fn open(&self, caller: &Caller, node: NodeId, flags: i32) -> Outcome<(HandleId, Access)> {
         let asked = convert::open_mode(flags, self.passthrough());
         let open = OpenMode { direct: self.may_go_past_the_cache(caller, node, asked), ..asked };
-        if open.truncate && caller.uid != 0 {
-            // As for a change of size.
-            if let Some(mode) = self.without_set_id(caller, node)? {
-                self.view.setattr(caller, node, &AttrChange { mode: Some(mode), ..AttrChange::default() })?;
-            }
-        }
-        let opened = match self.view.open(caller, node, open) {
-            // Removed through another mount since the kernel looked: another may be there by now, or may be made.
-            Err(e) if e.kind() == ErrorKind::NotFound => return Err(Errno::STALE.into()),
-            opened => opened?,
-        };
+        let opened = held(self.view.open(caller, node, open))?;
         self.serve(caller, node, open, opened)
     }
 
@@ -293,14 +291,15 @@ impl Handlers {
             }
             Serving::Kernel(file) => file,
         };
-        match self.backing.acquire(node, handle, &file) {
+        let acquired = self.backing.acquire(node, handle, &file);
+        self.traffic.offered(acquired.is_ok());
+        match acquired {
             Ok(backing) => return Ok((handle, Access::Passthrough { backing })),
             Err(error) => warn!("hand the body of node {node} to the kernel: {error}; it is served by nexus instead"),
         }
         drop(file);
         self.view.release(handle)?;
-        // It has been truncated by now, once is enough.
-        let again = self.view.open(caller, node, OpenMode { truncate: false, passthrough: false, ..open })?;
+        let again = self.view.open(caller, node, OpenMode { passthrough: false, ..open })?;
         match again.serving {
             Serving::Vfs { direct, .. } => {
                 self.known.tell_pages(node);
@@ -317,11 +316,15 @@ impl Handlers {
 
     /// Fills `into` up to the end of the file: the kernel takes a short answer for the end.
     pub(super) fn read(&self, handle: HandleId, offset: u64, into: &mut [u8]) -> Outcome<usize> {
-        Ok(self.view.read(handle, offset, into)?)
+        let length = self.view.read(handle, offset, into)?;
+        self.traffic.read(length);
+        Ok(length)
     }
 
     pub(super) fn write(&self, handle: HandleId, offset: u64, data: &[u8]) -> Outcome<usize> {
-        Ok(self.view.write(handle, offset, data)?)
+        let length = self.view.write(handle, offset, data)?;
+        self.traffic.wrote(length);
+        Ok(length)
     }
 
     pub(super) fn fsync(&self, handle: HandleId) -> Outcome<()> {
@@ -345,6 +348,13 @@ impl Handlers {
         match &self.locking {
             Some(locking) => locking.set(asked, thread, reply),
             None => reply(Err(Errno::NOT_IMPLEMENTED)),
+        }
+    }
+
+    /// The mount has ended: nobody waits for a lock any more.
+    pub(super) fn end_locks(&self) {
+        if let Some(locking) = &self.locking {
+            locking.end();
         }
     }
 
@@ -410,7 +420,7 @@ impl Handlers {
         if keep {
             self.known.tell_pages(node);
         }
-        Ok((self.view.opendir(node)?, keep && !self.known.is_changed_elsewhere(node)))
+        Ok((held(self.view.opendir(node))?, keep && !self.known.is_changed_elsewhere(node)))
     }
 
     /// `emit` is told how long the kernel may believe an entry, and says whether it took it.
@@ -437,7 +447,7 @@ impl Handlers {
             let lifetime = if self.known.heard() == heard { self.lifetime_of(entry.id) } else { Duration::ZERO };
             let taken = emit(entry, lifetime);
             if !taken {
-                self.known.forget(entry.id, 1);
+                self.forget(entry.id, 1);
             }
             taken
         });
@@ -466,16 +476,16 @@ impl Handlers {
             Err(e) if e.kind() == ErrorKind::NoAttribute && key == b"security.selinux" => {
                 Err(Error::new(ErrorKind::Unsupported, "read a label").into())
             }
-            value => fit(value?, room),
+            value => fit(held(value)?, room),
         }
     }
 
     pub(super) fn setxattr(&self, node: NodeId, key: &[u8], value: &[u8], flags: i32) -> Outcome<()> {
-        Ok(self.view.setxattr(node, key, value, convert::xattr_mode(flags)?)?)
+        held(self.view.setxattr(node, key, value, convert::xattr_mode(flags)?))
     }
 
     pub(super) fn listxattr(&self, node: NodeId, room: u32) -> Outcome<Xattr> {
-        let keys = self.view.listxattr(node)?;
+        let keys = held(self.view.listxattr(node))?;
         let mut list = Vec::with_capacity(keys.iter().map(|key| key.len() + 1).sum());
         for key in keys {
             list.extend_from_slice(&key);
@@ -488,7 +498,16 @@ impl Handlers {
     }
 
     pub(super) fn removexattr(&self, node: NodeId, key: &[u8]) -> Outcome<()> {
-        Ok(self.view.removexattr(node, key)?)
+        held(self.view.removexattr(node, key))
+    }
+}
+
+/// The answer about a node that the kernel holds. One that is not there has been removed by somebody else since the kernel
+/// looked: another may be there by now, and the kernel is to look again.
+fn held<T>(outcome: crate::error::Result<T>) -> Outcome<T> {
+    match outcome {
+        Err(e) if e.kind() == ErrorKind::NotFound => Err(Errno::STALE.into()),
+        outcome => Ok(outcome?),
     }
 }
 

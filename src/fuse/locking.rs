@@ -1,6 +1,7 @@
 //! Requests for locks, where those of the kernel are not enough: it knows only the locks of one mount.
 //!
-//! A request that has to wait keeps its answer and no thread. fuser answers FUSE_INTERRUPT with "not implemented", and from
+//! A request that has to wait keeps its answer and, over /dev/fuse, no thread; over io_uring it keeps that of its entry, for
+//! which another steps in (`ring/relief`). fuser answers FUSE_INTERRUPT with "not implemented", and from
 //! then on the kernel lets nobody out of a request that was read, not even by SIGKILL (`request_wait_answer` of
 //! fs/fuse/dev.c). So while somebody waits, a thread looks in /proc for signals that are pending for him, and ends his wait.
 //!
@@ -93,6 +94,11 @@ impl Locking {
         }
     }
 
+    /// The mount has ended: nobody of it holds or waits for a lock any more.
+    pub(super) fn end(&self) {
+        self.view.vfs().locks().forget_view(self.view.origin().number());
+    }
+
     /// A descriptor was closed: what its owner holds on the file goes, fcntl(2).
     pub(super) fn release(&self, node: NodeId, owner: u64) {
         self.view.vfs().locks().release_all(node, self.owner(owner));
@@ -116,7 +122,7 @@ impl Locking {
 
 impl Drop for Locking {
     fn drop(&mut self) {
-        self.view.vfs().locks().forget_view(self.view.origin().number());
+        self.end();
     }
 }
 

@@ -18,6 +18,7 @@
 //! | `convert` | flags and modes of the kernel in the words of the filesystem |
 //! | `fuser_types` | types of fuser from and to ours |
 //! | `errno` | the table of errno numbers, and the guard round each request |
+//! | `counting` | counting each request on its way through that guard |
 //! | `backing` | files handed to the kernel (passthrough) |
 //! | `locking` | locks that hold across mounts |
 //! | `known` | what the kernel of a mount may believe |
@@ -26,6 +27,7 @@
 mod backing;
 mod caps;
 mod convert;
+mod counting;
 mod courier;
 mod device;
 mod errno;

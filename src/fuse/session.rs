@@ -7,6 +7,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +18,7 @@ use log::warn;
 
 use super::backing::stack_depth;
 use super::device;
+use super::errno;
 use super::frontend::Frontend;
 use super::handlers::Handlers;
 use super::mountinfo::{MountEntry, mounts_at};
@@ -26,6 +28,7 @@ use super::teller::Teller;
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Transport;
+use crate::stats::Traffic;
 use crate::vfs::Listener;
 use crate::view::View;
 
@@ -61,6 +64,7 @@ impl Ear {
 impl Drop for Ear {
     fn drop(&mut self) {
         self.view.vfs().changes().leave(self.view.origin());
+        self.view.vfs().forget_unheld();
         self.teller.stop();
     }
 }
@@ -131,10 +135,6 @@ impl Mount {
         let mountpoint = prepare(&options.mountpoint)?;
         match options.transport {
             Transport::DevFuse => Self::over_device(view, options, &mountpoint, None),
-            Transport::Auto if options.store_locks => {
-                Self::over_device(view, options, &mountpoint, Some(&ring::not_with_locks()))
-            }
-            Transport::IoUring if options.store_locks => Err(without_ring(&mountpoint, ring::not_with_locks())),
             Transport::Auto | Transport::IoUring => match Self::over_ring(&view, options, &mountpoint) {
                 Ok(mount) => Ok(mount),
                 Err(Failure::Ring(obstacle)) if options.transport == Transport::Auto => {
@@ -209,9 +209,13 @@ impl Mount {
         let depth = passthrough.then(|| stack_depth(&options.store_dir));
         let third = device.descriptor.try_clone()?;
         let notices = device.descriptor.try_clone()?.into();
-        let handlers = Arc::new(Handlers::new(Arc::clone(&view), notices, second, lifetime, options.store_locks));
+        let mountpoint = unmounter.place.mountpoint.as_os_str().as_bytes().to_vec();
+        let traffic = Arc::new(Traffic::new(mountpoint, errno::word));
+        view.vfs().stats().watch(&traffic);
+        let (locks, counted) = (options.store_locks, Arc::clone(&traffic));
+        let handlers = Arc::new(Handlers::new(Arc::clone(&view), notices, second, lifetime, locks, counted));
         // Before the first request: what it is told to believe, it has to hear about.
-        let ear = Ear::new(view, Teller::new(third.into(), Arc::clone(handlers.known())));
+        let ear = Ear::new(view, Teller::new(third.into(), Arc::clone(handlers.known()), traffic));
         let agreed = ring.as_ref().map(|_| Arc::new(AtomicBool::new(false)));
         let frontend = Frontend::new(Arc::clone(&handlers), depth, options.store_locks, agreed.clone());
         let mut config = Config::default();
@@ -229,7 +233,7 @@ impl Mount {
             }
             Some((prepared, device)) => {
                 let registered = prepared.register(device).map_err(Failure::Ring)?;
-                Some(registered.serve(&handlers, unmounter.connection())?)
+                Some(registered.serve(&handlers, unmounter.connection(), &unmounter.place.mountpoint)?)
             }
             None => None,
         };

@@ -21,7 +21,8 @@ use log::debug;
 use super::courier::Courier;
 use super::known::{Known, Message};
 use super::notice;
-use crate::model::Change;
+use crate::model::{Change, NodeId};
+use crate::stats::Traffic;
 use crate::vfs::{Listener, Receipt};
 
 /// Nothing that a request could hold keeps attributes from being told; this is for a machine that is very busy.
@@ -36,18 +37,20 @@ pub(super) struct Teller {
     attributes: Courier,
     locked: Courier,
     device: Arc<File>,
+    traffic: Arc<Traffic>,
     /// Whether this kernel can be told to ask again for every name.
     epochs: bool,
 }
 
 impl Teller {
     /// `device`: a descriptor of the mount.
-    pub(super) fn new(device: File, known: Arc<Known>) -> Self {
+    pub(super) fn new(device: File, known: Arc<Known>, traffic: Arc<Traffic>) -> Self {
         let device = Arc::new(device);
         Self {
-            attributes: Courier::new("tell-attributes", Arc::clone(&device), Arc::clone(&known)),
-            locked: Courier::new("tell-pages", Arc::clone(&device), Arc::clone(&known)),
+            attributes: Courier::new("tell-attributes", Arc::clone(&device), Arc::clone(&known), Arc::clone(&traffic)),
+            locked: Courier::new("tell-pages", Arc::clone(&device), Arc::clone(&known), Arc::clone(&traffic)),
             known,
+            traffic,
             // Nothing is believed yet, so trying costs nothing.
             epochs: notice::all_names(&device).is_ok(),
             device,
@@ -74,6 +77,7 @@ impl Listener for Teller {
             if let Err(e) = notice::all_names(&self.device) {
                 debug!("make the kernel ask again for every name: {e}");
             }
+            self.traffic.told();
             if self.known.is_listing() {
                 self.attributes.repeat(&Message::AllNames);
             }
@@ -89,5 +93,9 @@ impl Listener for Teller {
             debug!("the kernel of a mount takes long to be told of changes");
         }
         self.locked.wait(receipt.1, LOCKED_PATIENCE);
+    }
+
+    fn holds(&self, node: NodeId) -> bool {
+        self.known.holds(node)
     }
 }

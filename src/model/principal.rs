@@ -41,6 +41,12 @@ impl Principal {
         self.agent.as_deref()
     }
 
+    /// Whether no path is closed to it because of a tenant or an agent.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_admin || (self.tenant.is_none() && self.agent.is_none())
+    }
+
     /// Whether isolation between tenants and agents does not apply to it.
     #[must_use]
     pub fn is_admin(&self) -> bool {

@@ -120,7 +120,7 @@ impl Policy {
         access: Access,
         mut present: impl FnMut(Name<'_>) -> Result<bool>,
     ) -> Result<Option<Admitted>> {
-        if !sees_all(who) {
+        if !who.is_whole() {
             return Ok(None);
         }
         for name in self.guarded(who, access) {
@@ -156,7 +156,7 @@ impl Policy {
     /// Whether `who`, once admitted to a directory at `scope`, is refused nothing below it because of a tenant or an agent.
     #[must_use]
     pub fn is_whole(&self, who: &Principal, scope: &Scope) -> bool {
-        let Some(namespace) = self.namespace_of(scope) else { return sees_all(who) || scope.namespace().is_some() };
+        let Some(namespace) = self.namespace_of(scope) else { return who.is_whole() || scope.namespace().is_some() };
         let tenants = namespace.requires_tenant && scope.second().is_none() && who.tenant().is_some();
         let agents = namespace.has_agents() && scope.third().is_none() && who.agent().is_some();
         who.is_admin() || !(tenants || agents)
@@ -194,11 +194,6 @@ impl Policy {
         let name = scope.namespace()?;
         self.namespaces.iter().find(|namespace| namespace.name.as_bytes() == name)
     }
-}
-
-/// Whether no path is refused to `who` because of a tenant or an agent.
-fn sees_all(who: &Principal) -> bool {
-    who.is_admin() || (who.tenant().is_none() && who.agent().is_none())
 }
 
 /// Whether a path names a part that is not the caller's.

@@ -20,8 +20,7 @@ impl Vfs {
             match core.meta.read().find_node(id)? {
                 Some(row) => (row, self.live.get(id)),
                 None => {
-                    let tomb = core.side.tombs.get(&id).copied();
-                    return tomb.ok_or_else(|| Error::new(ErrorKind::NotFound, "find a node"));
+                    return self.unnamed.tomb(id).ok_or_else(|| Error::new(ErrorKind::NotFound, "find a node"));
                 }
             }
         };

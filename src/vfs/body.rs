@@ -18,6 +18,7 @@ use super::store::{Core, Vfs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobRow, BodyChange, BodyRow, NodeRow, Place, WriteTxn};
 use crate::model::{Digest, FILE_BYTES_MAX, MEMORY_DRAFT_BYTES_MAX, NodeId, SMALL_BODY_BYTES_MAX, Timestamp};
+use crate::stats::Bodies;
 
 /// An access time older than this is renewed by a read, relatime of mount(8): a day.
 const ATIME_AGE_NANOS: i64 = 24 * 3600 * 1_000_000_000;
@@ -130,6 +131,7 @@ impl Vfs {
 
     /// The reader of a sealed body, opened and verified by the first call.
     pub(super) fn reader(&self, body: &mut SealedBody) -> Result<Reader> {
+        self.stats.bodies.note(body.reader.is_some());
         if let Some(reader) = &body.reader {
             return Ok(reader.clone());
         }
@@ -384,7 +386,11 @@ impl Vfs {
         let pending = state.pending;
         self.change_in(core, |txn, side| {
             let row = txn.node(id)?;
-            let body = if bytes.is_empty() { BodyRow::Empty } else { BodyRow::Blob(put_small(txn, &digest, bytes)?) };
+            let body = if bytes.is_empty() {
+                BodyRow::Empty
+            } else {
+                BodyRow::Blob(put_small(txn, &digest, bytes, &self.stats.small)?)
+            };
             txn.update_body(id, &written(&row, body, size, pending))?;
             side.drop_body(txn, row.body)
         })?;
@@ -404,9 +410,16 @@ fn written(row: &NodeRow, body: BodyRow, size: u64, pending: Option<Pending>) ->
 }
 
 /// A reference more on the blob of these bytes, which is made if it is not there, and healed if its bytes are missing.
-pub(super) fn put_small(txn: &WriteTxn<'_>, digest: &Digest, bytes: &[u8]) -> Result<crate::meta::BlobId> {
+pub(super) fn put_small(
+    txn: &WriteTxn<'_>,
+    digest: &Digest,
+    bytes: &[u8],
+    counted: &Bodies,
+) -> Result<crate::meta::BlobId> {
     let size = bytes.len() as u64;
-    match txn.find_blob(digest)? {
+    let known = txn.find_blob(digest)?;
+    counted.note(size, known.is_some());
+    match known {
         None => txn.insert_blob(digest, size, blocks_of(size), Some(bytes)),
         Some(blob) => {
             txn.add_blob_ref(blob.id)?;

@@ -337,7 +337,7 @@ impl Bulk<'_> {
         self.side.drop_body(self.txn, row.body)?;
         // What the kernel has cached of it is of the body before.
         note([Change::all_bytes(row.attr.id)]);
-        self.vfs.stale_pages.lock().insert(row.attr.id);
+        self.vfs.changes.all_pages_are_stale(row.attr.id);
         self.describe(file, new, new.version.max(row.version + 1))
     }
 
@@ -390,7 +390,7 @@ impl Bulk<'_> {
             Arrived::Small { offset, size } => {
                 self.vfs.space.take(*size as u64)?;
                 let bytes = self.arrivals.small(*offset, *size)?;
-                let blob = put_small(self.txn, digest, &bytes)?;
+                let blob = put_small(self.txn, digest, &bytes, &self.vfs.stats.small)?;
                 Ok((BodyRow::Blob(blob), *size as u64, blocks_of(*size as u64)))
             }
             Arrived::Large { staging, size, blocks } => {

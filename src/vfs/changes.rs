@@ -16,13 +16,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::stale::StalePages;
 use crate::model::{Change, NodeId};
 
 /// Whoever makes changes or hears of them: one view of the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Origin(u64);
 
 impl Origin {
+    /// No view: whoever works on the filesystem itself.
+    pub const NOBODY: Self = Self(NOBODY);
+
     /// A number that no other origin of the store has.
     #[must_use]
     pub fn number(self) -> u64 {
@@ -41,6 +45,9 @@ pub trait Listener: Send + Sync + Debug {
 
     /// Waits until the cache has been told, for a bounded time: whoever holds it up may be waiting for this very thread.
     fn settle(&self, receipt: Receipt);
+
+    /// Whether somebody behind this cache may be about to open the node by its number. Must not wait.
+    fn holds(&self, node: NodeId) -> bool;
 }
 
 /// Nobody listens.
@@ -57,14 +64,26 @@ pub struct Changes {
     listeners: RwLock<Vec<(Origin, Arc<dyn Listener>)>>,
     /// Somebody has worked on the store beside the only one who listens.
     visited: AtomicBool,
+    /// An operation may change what whoever asks for it does not expect.
+    has_effects: AtomicBool,
+    /// Whose kernel has to drop pages at the next open.
+    pub(super) stale: StalePages,
     /// Files that the kernel writes without asking, and how many handles do.
     kernel_written: Mutex<HashMap<NodeId, u32>>,
     kernel_written_count: AtomicUsize,
 }
 
+/// What an operation has changed so far.
+#[derive(Debug, Default)]
+struct Noted {
+    changes: Vec<Change>,
+    /// Of these, what follows from the queue and not from what was asked: the cache of whoever asked is told, too.
+    effects: Vec<Change>,
+}
+
 thread_local! {
-    /// What the operation on this thread has changed so far; `None` outside a scope.
-    static NOTED: RefCell<Option<Vec<Change>>> = const { RefCell::new(None) };
+    /// The operation on this thread; `None` outside a scope.
+    static NOTED: RefCell<Option<Noted>> = const { RefCell::new(None) };
 }
 
 /// Whether the operation on this thread is to note what it changes.
@@ -76,7 +95,7 @@ pub(super) fn noting() -> bool {
 pub(super) fn note(changes: impl IntoIterator<Item = Change>) {
     NOTED.with_borrow_mut(|noted| {
         if let Some(noted) = noted {
-            changes.into_iter().for_each(|change| change.add_to(noted));
+            changes.into_iter().for_each(|change| change.add_to(&mut noted.changes));
         }
     });
 }
@@ -106,6 +125,28 @@ impl Changes {
         let mut listeners = self.listeners.write();
         listeners.retain(|(other, _)| *other != origin);
         self.audience.store(audience(&listeners), Ordering::SeqCst);
+        drop(listeners);
+        self.stale.forget(origin);
+    }
+
+    /// The pages that any kernel has of a file may be out of date.
+    pub(super) fn all_pages_are_stale(&self, node: NodeId) {
+        self.stale.mark(node, self.listeners.read().iter().map(|(origin, _)| *origin));
+    }
+
+    /// The operation on this thread has changed attributes of these nodes, whatever it was asked for.
+    pub(super) fn note_effects(&self, nodes: impl IntoIterator<Item = NodeId>) {
+        self.expect_effects();
+        NOTED.with_borrow_mut(|noted| {
+            if let Some(noted) = noted {
+                nodes.into_iter().for_each(|node| Change::Attributes(node).add_to(&mut noted.effects));
+            }
+        });
+    }
+
+    /// From now on operations may have effects: there is a queue.
+    pub(super) fn expect_effects(&self) {
+        self.has_effects.store(true, Ordering::Relaxed);
     }
 
     /// Whether what one who listens has been told may be changed by another.
@@ -119,18 +160,27 @@ impl Changes {
         self.telling(Origin(NOBODY))
     }
 
+    /// Whether one who listens holds the node.
+    pub(super) fn holds(&self, node: NodeId) -> bool {
+        self.audience.load(Ordering::SeqCst) != NOBODY
+            && self.listeners.read().iter().any(|(_, listener)| listener.holds(node))
+    }
+
     /// Begins the scope of an operation of `origin`. `None` when nobody else listens, or inside another scope.
     pub fn telling(&self, origin: Origin) -> Option<Telling<'_>> {
         let audience = self.audience.load(Ordering::SeqCst);
-        if audience == NOBODY || audience == origin.0 {
+        let alone = audience == origin.0;
+        if audience == NOBODY || (alone && !self.has_effects.load(Ordering::Relaxed)) {
             return None;
         }
         NOTED.with_borrow_mut(|noted| {
             if noted.is_some() {
                 return None;
             }
-            self.visited.store(true, Ordering::Relaxed);
-            *noted = Some(Vec::new());
+            if !alone {
+                self.visited.store(true, Ordering::Relaxed);
+            }
+            *noted = Some(Noted::default());
             Some(Telling { changes: self, origin })
         })
     }
@@ -163,19 +213,20 @@ impl Changes {
         note([Change::all_bytes(node)]);
     }
 
-    fn tell(&self, origin: Origin, mut changes: Vec<Change>) {
-        if changes.is_empty() {
+    fn tell(&self, origin: Origin, mut noted: Noted) {
+        if noted.changes.is_empty() && noted.effects.is_empty() {
             return;
         }
-        forget_repeated(&mut changes);
-        let others: Vec<_> = {
-            let listeners = self.listeners.read();
-            let others = listeners.iter().filter(|(other, _)| *other != origin);
-            others.map(|(_, listener)| Arc::clone(listener)).collect()
-        };
+        forget_repeated(&mut noted.changes);
+        let listeners: Vec<_> = self.listeners.read().clone();
         // All are told before the first is waited for: the waits overlap.
-        let told: Vec<_> =
-            others.iter().filter_map(|listener| listener.hear(&changes).map(|receipt| (listener, receipt))).collect();
+        let told: Vec<_> = listeners
+            .iter()
+            .filter_map(|(who, listener)| {
+                let news = if *who == origin { &noted.effects } else { &noted.changes };
+                if news.is_empty() { None } else { listener.hear(news).map(|receipt| (listener, receipt)) }
+            })
+            .collect();
         for (listener, receipt) in told {
             listener.settle(receipt);
         }
@@ -217,6 +268,10 @@ mod tests {
         }
 
         fn settle(&self, _: Receipt) {}
+
+        fn holds(&self, _: NodeId) -> bool {
+            false
+        }
     }
 
     #[test]

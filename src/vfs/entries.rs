@@ -238,11 +238,14 @@ impl Vfs {
             let last_name = (parent, name.as_bytes().to_vec());
             keeper(txn, side, now, Scope::EVERYTHING).file_removed(attr.id, last_name)?;
         }
-        if self.live.users(attr.id) > 0 {
+        let is_open = self.live.users(attr.id) > 0;
+        if is_open || self.changes.holds(attr.id) {
             self.scopes.unnamed(attr.id, parent, name);
+            if !is_open {
+                self.unnamed.wait(self.live.acquire(attr.id));
+            }
             return txn.add_links(attr.id, now, -i64::from(attr.nlink));
         }
-        side.bury(&Attr { ctime: now, ..*attr });
         txn.delete_node(attr.id)?;
         side.drop_body(txn, *body)
     }

@@ -1,4 +1,4 @@
-//! Removing what no row names, and forgetting nodes.
+//! Removing what no row names.
 //!
 //! A file of `cas/` without a row is what a crash between putting a body and committing its row leaves. The dangerous pair
 //! is a collection and a put of the same bytes. A put announces its digest under the lock of the core before it names its
@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use super::store::Vfs;
 use crate::error::Result;
-use crate::model::NodeId;
 
 /// The setting that says that nothing has to be collected: set at an orderly end, and taken back at each start.
 pub(super) const CLEAN: &str = "clean";
@@ -26,14 +25,6 @@ pub(super) struct Collected {
 }
 
 impl Vfs {
-    /// The kernel has dropped a node: what is remembered of a removed one can go.
-    pub fn forget(&self, id: NodeId) {
-        let mut core = self.lock_core();
-        if !core.side.tombs.is_empty() {
-            core.side.tombs.remove(&id);
-        }
-    }
-
     /// Removes files of `cas/` that no row names. The number of files and bytes removed.
     ///
     /// # Errors

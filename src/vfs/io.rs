@@ -70,8 +70,9 @@ impl Vfs {
             None => state.size()?,
         };
         let end = end_of(offset, data.len() as u64)?;
-        if std::mem::take(&mut state.pages_stale) {
-            self.stale_pages.lock().remove(&file.live.id);
+        if let Some(at) = state.pages_dropped.iter().position(|viewer| *viewer == file.viewer) {
+            state.pages_dropped.swap_remove(at);
+            self.changes.stale.clear(file.live.id, file.viewer);
         }
         self.make_draft(file.live.id, &mut state, end)?;
         let now = self.now();

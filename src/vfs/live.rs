@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::changes::Origin;
 use super::directories::DirStream;
 use super::types::HandleId;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,8 +49,8 @@ pub(super) struct LiveState {
     pub(super) kernel_seen: Option<(i64, i64)>,
     /// The blob that `kernel_file` is, while it is one.
     pub(super) kernel_blob: Option<Digest>,
-    /// Whether the kernel was told at an open to drop its pages, and nothing was written since.
-    pub(super) pages_stale: bool,
+    /// Whose kernel was told at an open to drop its pages, and has written nothing since.
+    pub(super) pages_dropped: Vec<Origin>,
     /// Handles served by the filesystem.
     pub(super) vfs_handles: u32,
     /// Those of them that may write.
@@ -156,6 +157,8 @@ pub(super) struct FileHandle {
     pub(super) dropped_pages: bool,
     /// It goes past the kernel's page cache.
     pub(super) direct: bool,
+    /// Whose kernel has it open.
+    pub(super) viewer: Origin,
 }
 
 /// What a handle stands for.

@@ -12,7 +12,8 @@
 //! # Locks
 //! Before all of them the scopes (`scopes.rs`), which views hold during a change. Then in this order, each held for
 //! microseconds except the first: a file's state (`live::Live`, held during its own input and output), the core (all
-//! rows), the table of live files or the feed of the queue. Nothing takes an earlier one while it holds a later one.
+//! rows), the table of live files, that of nodes without a name or the feed of the queue. Nothing takes an earlier one
+//! while it holds a later one.
 
 mod archive;
 mod arrivals;
@@ -43,9 +44,11 @@ mod seal;
 mod share;
 mod snapshot;
 mod space;
+mod stale;
 mod store;
 mod sync;
 mod types;
+mod unnamed;
 mod upkeep;
 mod verify;
 mod whole;

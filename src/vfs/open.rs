@@ -41,7 +41,8 @@ impl Vfs {
             state.vfs_writers += u32::from(open.write);
             state.direct_writers += u32::from(direct);
         }
-        let file = FileHandle { live, write: open.write, kernel: false, dropped_pages: false, direct };
+        let file =
+            FileHandle { live, write: open.write, kernel: false, dropped_pages: false, direct, viewer: open.viewer };
         let handle = self.handles.insert(Handle::File(Arc::new(file)));
         Ok((row.attr, Opened { handle, serving: Serving::Vfs { keep_cache: true, direct } }))
     }
@@ -64,7 +65,7 @@ impl Vfs {
                 // Where another mount's kernel writes, they will be stale again.
                 let dropped_pages = !shared && matches!(serving, Serving::Vfs { keep_cache: false, .. });
                 let direct = matches!(serving, Serving::Vfs { direct: true, .. });
-                let file = FileHandle { live, write: open.write, kernel, dropped_pages, direct };
+                let file = FileHandle { live, write: open.write, kernel, dropped_pages, direct, viewer: open.viewer };
                 Ok(Opened { handle: self.handles.insert(Handle::File(Arc::new(file))), serving })
             }
             Err(e) => {
@@ -78,6 +79,7 @@ impl Vfs {
     /// that nobody has open, and for all handles that come while it does: it refuses to mix.
     fn open_live(&self, live: &Live, state: &mut LiveState, open: OpenMode) -> Result<(Serving, bool)> {
         self.check_is_file(live.id)?;
+        self.stats.live_files.note(state.loaded);
         self.load(live.id, state)?;
         if open.truncate {
             self.set_size(live.id, state, 0)?;
@@ -94,12 +96,15 @@ impl Vfs {
             // Forgotten when such a handle is closed or written to: until then the kernel may not have got to dropping them,
             // and another open must not tell it to keep them. Afterwards it must: dropping a page whose write is on its
             // way lets a reader fill it with the bytes from before.
-            let stale = self.stale_pages.lock().contains(&live.id);
-            state.pages_stale = stale;
+            let stale = self.changes.stale.is_marked(live.id, open.viewer);
+            if stale && !state.pages_dropped.contains(&open.viewer) {
+                state.pages_dropped.push(open.viewer);
+            }
             // Reads that the kernel answers from its pages are not seen here: when the next one is to be noted, as relatime
             // wants it after each change, the pages go. For the same reason only where nobody has the file open to write.
             let unseen = open.read && state.atime_due && state.vfs_writers == 0;
             let keep_cache = !stale && !unseen;
+            self.stats.kernel_pages.note(keep_cache);
             // All or none: a page that one handle fills while another writes past it would stay as it was.
             let alone = state.vfs_handles == 0 && open.direct && open.write && !open.read;
             let direct = alone || state.direct_writers > 0;
@@ -112,7 +117,7 @@ impl Vfs {
         if open.write {
             state.kernel_writers += 1;
             self.changes.kernel_writes(live.id);
-            self.stale_pages.lock().insert(live.id);
+            self.changes.stale.mark(live.id, [open.viewer]);
         }
         state.kernel_handles += 1;
         state.kernel_file = Some(Arc::clone(&file));
@@ -138,6 +143,10 @@ impl Vfs {
         if open.write
             && matches!(&state.content, Content::Sealed(Some(body)) if body.size > MEMORY_DRAFT_BYTES_MAX as u64)
         {
+            // Who neither reads nor appends most often truncates next: a draft of what is there would be for nothing.
+            if !open.read && !open.append {
+                return Ok(None);
+            }
             // The kernel will not ask before it writes.
             self.stage_sealed(id, state)?;
         }
@@ -201,10 +210,10 @@ impl Vfs {
                 state.direct_writers -= u32::from(file.direct && file.write);
                 if file.direct && file.write && state.vfs_handles > 0 {
                     // Who has it mapped may have filled pages in between.
-                    self.stale_pages.lock().insert(file.live.id);
+                    self.changes.all_pages_are_stale(file.live.id);
                 }
                 if file.dropped_pages {
-                    self.stale_pages.lock().remove(&file.live.id);
+                    self.changes.stale.clear(file.live.id, file.viewer);
                 }
             }
         }
@@ -214,11 +223,21 @@ impl Vfs {
     /// Ends one use of a live file. The last one saves what is not in the rows yet, and removes a node without a name. If
     /// saving fails the use goes on, so that nothing is lost, and ends when [`Vfs::save_kept`] succeeds.
     pub(super) fn let_go(&self, live: &Arc<Live>) -> Result<()> {
-        self.let_go_of(live, true)
+        self.let_go_of(live, true, true)
     }
 
-    /// The same; `seal` says whether a draft that is left is to be sealed.
-    pub(super) fn let_go_of(&self, live: &Arc<Live>, seal: bool) -> Result<()> {
+    /// The same for a seal that has failed: the draft that is left is not handed to be sealed at once again.
+    pub(super) fn let_go_unsealed(&self, live: &Arc<Live>) -> Result<()> {
+        self.let_go_of(live, false, true)
+    }
+
+    /// The same for a node without a name, which does not wait for a kernel to forget it any more.
+    pub(super) fn let_go_for_good(&self, live: &Arc<Live>) -> Result<()> {
+        self.let_go_of(live, true, false)
+    }
+
+    /// `seal`: a draft that is left is to be sealed. `wait`: a node without a name waits for a kernel that holds it.
+    fn let_go_of(&self, live: &Arc<Live>, seal: bool, wait: bool) -> Result<()> {
         let id = live.id;
         let mut state = live.state.lock();
         let last = self.live.users(id) == 1;
@@ -240,7 +259,11 @@ impl Vfs {
         let mut core = self.lock_core();
         // Also when nothing was loaded: the last name may have gone in between.
         if last && outcome.is_ok() && !self.read_only {
-            outcome = self.finish(&mut core, id, &mut state);
+            match self.finish(&mut core, live, &mut state, wait) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(e) => outcome = Err(e),
+            }
         }
         if outcome.is_err() && matches!(state.content, Content::Memory { saved: false, .. }) {
             self.kept.lock().push(Arc::clone(live));
@@ -268,16 +291,32 @@ impl Vfs {
         kept.iter().map(|live| self.let_go(live)).fold(Ok(()), Result::and)
     }
 
-    /// Brings the rows of a file up to date when nobody has it open any more.
-    fn finish(&self, core: &mut super::store::Core, id: NodeId, state: &mut LiveState) -> Result<()> {
-        let Some(row) = core.meta.read().find_node(id)? else { return Ok(()) };
-        if row.attr.nlink == 0 {
+    /// Brings the rows of a file up to date when nobody has it open any more. Whether this use of it ends: one that has no
+    /// name may `wait`.
+    fn finish(
+        &self,
+        core: &mut super::store::Core,
+        live: &Arc<Live>,
+        state: &mut LiveState,
+        wait: bool,
+    ) -> Result<bool> {
+        let id = live.id;
+        let Some(row) = core.meta.read().find_node(id)? else { return Ok(true) };
+        // A count that is wrong takes no file from its name.
+        if row.attr.nlink == 0 && core.meta.read().names_of(id)?.is_empty() {
+            let held = self.changes.holds(id);
+            if wait && held && self.unnamed.wait_closed(live) {
+                return Ok(false);
+            }
+            if held {
+                self.unnamed.bury(&row.attr);
+            }
             self.scopes.gone(id);
-            return self.change_in(core, |txn, side| {
-                side.bury(&row.attr);
+            self.change_in(core, |txn, side| {
                 txn.delete_node(id)?;
                 side.drop_body(txn, row.body)
-            });
+            })?;
+            return Ok(true);
         }
         self.save_small_in(core, id, state)?;
         if state.pending.is_some() || state.atime.is_some() || state.changed {
@@ -286,6 +325,6 @@ impl Vfs {
                 if state.changed { txn.count_version(id) } else { Ok(()) }
             })?;
         }
-        Ok(())
+        Ok(true)
     }
 }

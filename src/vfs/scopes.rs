@@ -166,6 +166,7 @@ impl Vfs {
     /// # Errors
     /// `NotFound`; what the disk or the database report.
     pub fn sharing(&self, id: NodeId) -> Result<Vec<NodeId>> {
+        self.forget_unnamed();
         self.seal_if_closed(id)?;
         if let Some(live) = self.live.get(id) {
             let mut state = live.state.lock();

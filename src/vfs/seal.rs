@@ -92,6 +92,11 @@ impl SealQueue {
         Some(due.into_iter().map(|(_, id)| id).collect())
     }
 
+    /// How many there are.
+    pub(super) fn length(&self) -> usize {
+        self.waiting.lock().due.len()
+    }
+
     /// Takes all out, due or not.
     fn take_all(&self) -> Vec<NodeId> {
         self.waiting.lock().due.drain().map(|(id, _)| id).collect()
@@ -159,7 +164,7 @@ impl Vfs {
         let live = self.live.acquire(id);
         let outcome = self.seal_live(&live);
         // Whoever opened and closed the file meanwhile was not its last user: what they left to do is done here.
-        let finished = self.let_go_of(&live, outcome.is_ok());
+        let finished = if outcome.is_ok() { self.let_go(&live) } else { self.let_go_unsealed(&live) };
         match outcome {
             Ok(Sealing::Done) => finished,
             Ok(Sealing::Postponed) => {
@@ -175,7 +180,7 @@ impl Vfs {
     }
 
     fn seal_live(&self, live: &Live) -> Result<Sealing> {
-        let id = live.id;
+        let (id, began) = (live.id, Instant::now());
         let (row, generation) = {
             let state = live.state.lock();
             let row = self.lock_core().meta.read().find_node(id)?;
@@ -207,6 +212,7 @@ impl Vfs {
         let found = rustix::fs::fstat(&file).map_err(|e| Error::io("look at a draft", e.into()))?;
         self.put_sealed(id, draft, &digest, size, found.st_blocks.cast_unsigned())?;
         *state = super::live::LiveState::default();
+        self.stats.seals.time(began.elapsed());
         Ok(Sealing::Done)
     }
 
@@ -241,12 +247,14 @@ impl Vfs {
         let mut core = self.lock_core();
         let known = core.meta.read().find_blob(digest)?;
         if let Some(blob) = known.filter(|blob| self.is_intact(blob)) {
-            return self.change_in(&mut core, |txn, side| {
+            let shared = self.change_in(&mut core, |txn, side| {
                 txn.add_blob_ref(blob.id)?;
                 let value = operation(txn, side, &blob)?;
                 side.removals.push(Removal::Staging(draft, None));
                 Ok(value)
-            });
+            })?;
+            self.stats.big.note(size, true);
+            return Ok(shared);
         }
         // Nobody removes the file while its digest is among those that arrive.
         core.side.arriving.insert(*digest);
@@ -273,7 +281,9 @@ impl Vfs {
         });
         core.side.arriving.remove(digest);
         drop(core);
-        if outcome.is_err() {
+        if outcome.is_ok() {
+            self.stats.big.note(size, false);
+        } else {
             // The file may have its name by now, and if nobody tries again it keeps it.
             self.needs_sweep();
         }

@@ -192,11 +192,18 @@ mod tests {
 
     use super::*;
     use crate::model::{Caller, Name, Timestamp, VPath};
-    use crate::vfs::{OpenMode, Serving, StoreOptions};
+    use crate::vfs::{OpenMode, Origin, Serving, StoreOptions};
 
     const CALLER: Caller = Caller { uid: 0, gid: 0 };
-    const READ: OpenMode =
-        OpenMode { read: true, write: false, append: false, truncate: false, passthrough: true, direct: false };
+    const READ: OpenMode = OpenMode {
+        read: true,
+        write: false,
+        append: false,
+        truncate: false,
+        passthrough: true,
+        direct: false,
+        viewer: Origin::NOBODY,
+    };
     const WRITE: OpenMode = OpenMode { write: true, ..READ };
 
     fn put(vfs: &Vfs, name: &[u8], bytes: &[u8]) -> NodeId {

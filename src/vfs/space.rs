@@ -59,6 +59,11 @@ impl Space {
         self.in_memory.fetch_add(grown, Ordering::Relaxed);
     }
 
+    /// Bytes of drafts in memory.
+    pub(super) fn in_memory(&self) -> u64 {
+        u64::try_from(self.in_memory.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
     fn free_above_reserve(&self) -> Result<i64> {
         let found = rustix::fs::statvfs(&self.data_dir)
             .map_err(|e| Error::io("ask how full the disk of the store is", e.into()))?;

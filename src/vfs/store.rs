@@ -1,6 +1,6 @@
 //! An open store: its lock, its threads, and how an operation becomes a transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -18,11 +18,13 @@ use super::locks::Locks;
 use super::scopes::Scopes;
 use super::seal::SealQueue;
 use super::space::Space;
+use super::unnamed::Unnamed;
 use super::upkeep::Upkeep;
 use crate::cas::{BlobStore, Staging};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BodyRow, Checkpointer, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
 use crate::model::{Attr, Caller, Digest, Kind, NodeId, Timestamp};
+use crate::stats::Stats;
 use crate::work::Moved;
 
 /// The longest time an operation stays uncommitted.
@@ -31,8 +33,6 @@ const COMMIT_AGE: Duration = Duration::from_millis(25);
 const TIDY_AGE: Duration = Duration::from_secs(1);
 /// Node numbers reserved at a time, so that numbers of removed nodes are never given again.
 const ID_BATCH: u64 = 1024;
-/// Nodes remembered after their removal, for the kernel to ask about until it forgets them.
-const TOMBS_MAX: usize = 4096;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -63,10 +63,10 @@ pub struct Vfs {
     pub(super) swept: AtomicU8,
     /// Files that nobody has open and whose draft could not be saved yet; each counts as a use.
     pub(super) kept: Mutex<Vec<Arc<Live>>>,
-    /// Nodes of which the kernel may have cached pages that are out of date, because it wrote behind them itself.
-    pub(super) stale_pages: Mutex<HashSet<NodeId>>,
     pub(super) readers: Mutex<HashMap<Digest, Weak<BlobReader>>>,
     pub(super) changes: Changes,
+    pub(super) stats: Stats,
+    pub(super) unnamed: Unnamed,
     locks: Locks,
     pub(super) data_dir: PathBuf,
     pub(super) read_only: bool,
@@ -105,8 +105,6 @@ pub(super) struct Side {
     pub(super) removals: Vec<Removal>,
     /// Snapshots that still read bodies: no file of a blob is removed, or written again, while there are any.
     pub(super) snapshots: u32,
-    /// Nodes removed while the kernel still knows them.
-    pub(super) tombs: HashMap<NodeId, Attr>,
     /// Whether there may be work items or dependencies: without any, a file that is removed is not asked for.
     pub(super) queue_used: bool,
     /// What the present operation has moved in the queue.
@@ -164,14 +162,6 @@ impl Side {
             *ceiling = next;
         }
         Ok(())
-    }
-
-    /// Remembers a removed node for the kernel.
-    pub(super) fn bury(&mut self, attr: &Attr) {
-        if self.tombs.len() >= TOMBS_MAX {
-            self.tombs.clear();
-        }
-        self.tombs.insert(attr.id, Attr { nlink: 0, ..*attr });
     }
 
     /// Gives up a body that a row named.
@@ -306,9 +296,10 @@ impl Vfs {
             upkeep: Arc::default(),
             swept: AtomicU8::default(),
             kept: Mutex::default(),
-            stale_pages: Mutex::default(),
             readers: Mutex::default(),
             changes: Changes::default(),
+            stats: Stats::default(),
+            unnamed: Unnamed::default(),
             locks: Locks::default(),
             data_dir,
             read_only,
@@ -349,6 +340,7 @@ impl Vfs {
                 log::error!("closing an open file at the end: {e}");
             }
         }
+        self.forget_unnamed();
         let settled = if self.read_only { Ok(()) } else { self.settle() };
         self.stop_threads();
         for thread in self.threads.lock().drain(..) {
@@ -391,6 +383,7 @@ impl Vfs {
     /// # Errors
     /// What the disk or the database report.
     pub fn settle(&self) -> Result<()> {
+        self.forget_unnamed();
         let kept = self.save_kept();
         self.seal_all()?;
         self.barrier().and(kept)
@@ -449,6 +442,7 @@ impl Vfs {
             meta.commit()?;
         }
         if !side.moved.is_empty() {
+            self.changes.note_effects(side.moved.iter().map(|moved| moved.node));
             self.feed.publish(meta.read(), &side.moved, self.now())?;
         }
         if !was_dirty && meta.is_dirty() {
@@ -483,6 +477,7 @@ impl Vfs {
         if keep && outcome.is_ok() {
             side.id_ceiling = ceiling;
             if !side.moved.is_empty() {
+                self.changes.note_effects(side.moved.iter().map(|moved| moved.node));
                 self.feed.publish(meta.read(), &side.moved, self.now())?;
             }
         } else {
@@ -527,7 +522,10 @@ impl Vfs {
         if *failed {
             return Err(Error::new(ErrorKind::Io, "sync the write-ahead log of the database, which failed before"));
         }
-        if let Err(e) = wal.sync() {
+        let began = Instant::now();
+        let synced = wal.sync();
+        self.stats.log_syncs.time(began.elapsed());
+        if let Err(e) = synced {
             *failed = true;
             self.core.lock().meta.give_up(&e);
             return Err(e);
@@ -620,6 +618,7 @@ impl Vfs {
             return Ok(());
         }
         self.expire_leases()?;
+        self.forget_expired();
         if let Err(e) = self.save_kept() {
             log::warn!("a file that was closed is not saved yet, trying again: {e}");
         }
@@ -631,10 +630,12 @@ impl Vfs {
         if let Some(wal) = &self.wal
             && checkpointer.is_due(wal)?
         {
+            let began = Instant::now();
             checkpointer.run()?;
             let mut core = self.core.lock();
             core.meta.commit()?;
             checkpointer.run()?;
+            self.stats.checkpoints.time(began.elapsed());
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use super::changes::Origin;
 use crate::model::{Attr, Kind, NodeId};
 
 /// A handle of an open file or directory: what FUSE calls `fh`.
@@ -25,6 +26,8 @@ pub struct OpenMode {
     /// The caller can make the kernel go past its page cache on this handle, and nothing that the kernel does for a
     /// cached write is missed then.
     pub direct: bool,
+    /// Whose kernel caches what it reads and writes here.
+    pub viewer: Origin,
 }
 
 /// An open file.

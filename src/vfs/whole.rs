@@ -331,7 +331,7 @@ impl Vfs {
         state.sealed_blocks = named.blocks;
         note([Change::all_bytes(id)]);
         // What the kernel has cached of the file is older than this.
-        self.stale_pages.lock().insert(id);
+        self.changes.all_pages_are_stale(id);
         Ok(true)
     }
 
@@ -368,7 +368,7 @@ impl Vfs {
         match whole {
             Whole::Empty => self.change(|txn, side| operation(txn, side, Named::EMPTY)),
             Whole::Small { bytes, digest } => self.change(|txn, side| {
-                let blob = put_small(txn, digest, bytes)?;
+                let blob = put_small(txn, digest, bytes, &self.stats.small)?;
                 operation(txn, side, Named::of(txn.blob(blob)?))
             }),
             Whole::Shared(body) => self.change(|txn, side| {

@@ -196,11 +196,19 @@ impl Vfs {
 
     /// The core, after what has run out was made ready.
     pub(super) fn current_queue(&self) -> Result<MutexGuard<'_, Core>> {
-        let mut core = self.lock_core();
-        if !self.read_only {
-            self.expire_leases_in(&mut core)?;
+        let core = self.lock_core();
+        if self.read_only || !self.has_expired(&core)? {
+            return Ok(core);
         }
-        Ok(core)
+        // Who looks has asked for no change, so nobody is about to tell of it.
+        drop(core);
+        let telling = self.changes.telling_all();
+        let mut core = self.lock_core();
+        self.expire_leases_in(&mut core)?;
+        drop(core);
+        drop(telling);
+        // Whatever has run out since did so after this look.
+        Ok(self.lock_core())
     }
 
     /// Makes ready what a worker has held longer than its lease.
@@ -208,11 +216,12 @@ impl Vfs {
         self.current_queue().map(drop)
     }
 
+    fn has_expired(&self, core: &Core) -> Result<bool> {
+        Ok(core.side.queue_used && !core.meta.read().expired_work(self.now())?.is_empty())
+    }
+
     fn expire_leases_in(&self, core: &mut Core) -> Result<()> {
         let now = self.now();
-        if !core.side.queue_used || core.meta.read().expired_work(now)?.is_empty() {
-            return Ok(());
-        }
         self.change_in(core, |txn, side| keeper(txn, side, now, Scope::EVERYTHING).expire().map(drop))
     }
 
@@ -227,6 +236,9 @@ impl Vfs {
             told.iter().for_each(|what| log::warn!("making the queue of work items: {what}"));
         }
         core.side.queue_used = core.meta.read().has_work()?;
+        if core.side.queue_used {
+            self.changes.expect_effects();
+        }
         Ok(())
     }
 

@@ -87,6 +87,8 @@ impl Vfs {
             if key::is_kept(key) {
                 side.queue_used = true;
                 keeper(txn, side, now, *scope).attribute_set(&node, key, value)?;
+            } else if side.queue_used && key::is_shown(key) {
+                txn.show_work(id)?;
             }
             Ok(())
         })
@@ -99,7 +101,7 @@ impl Vfs {
     pub fn listxattr(&self, id: NodeId) -> Result<Vec<Vec<u8>>> {
         let core = self.lock_core();
         let read = core.meta.read();
-        if core.side.tombs.contains_key(&id) {
+        if read.find_node(id)?.is_none() && self.unnamed.tomb(id).is_some() {
             return Ok(Vec::new());
         }
         read.node(id)?;
@@ -122,6 +124,8 @@ impl Vfs {
             if side.queue_used && key::is_kept(key) {
                 let node = txn.node(id)?;
                 keeper(txn, side, now, Scope::EVERYTHING).attribute_removed(&node, key)?;
+            } else if side.queue_used && key::is_shown(key) {
+                txn.show_work(id)?;
             }
             Ok(())
         })
@@ -153,6 +157,7 @@ impl Vfs {
 
     /// Files that have this body: 1 for a body that is still a draft, or empty.
     fn refs(&self, id: NodeId) -> Result<u64> {
+        self.forget_unnamed();
         if let Some(live) = self.live.get(id) {
             let mut state = live.state.lock();
             if state.loaded && !self.read_only {

@@ -64,6 +64,7 @@ impl View {
     ) -> Result<(Attr, Opened)> {
         let _telling = self.telling();
         self.stored(parent, name)?;
+        let open = OpenMode { viewer: self.origin, ..open };
         let (attr, opened) = self.gate.make(parent, name)?.create(caller, parent, name, mode, open)?;
         match self.made(parent, name, attr) {
             Ok(attr) => Ok((attr, opened)),

@@ -13,6 +13,7 @@ impl View {
     /// As there.
     pub fn open(&self, caller: &Caller, id: NodeId, mode: OpenMode) -> Result<Opened> {
         let _telling = self.telling();
+        let mode = OpenMode { viewer: self.origin, ..mode };
         if id.is_virtual() {
             if mode.write || mode.truncate {
                 return Err(self.change_tree(id));

@@ -324,6 +324,7 @@ impl Gate {
                 None => break self.nameless()?,
             }
         };
+        self.vfs.stats().places.note(below.is_empty());
         while let Some((node, name)) = below.pop() {
             let is_directory = is_directory || !below.is_empty();
             standing = self.remember(node, is_directory, generation, &standing, Name::new(&name)?);

@@ -27,6 +27,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn meta_set(&self, id: NodeId, key: &str, value: &MetaValue) -> Result<()> {
+        let _telling = self.telling();
         if id.is_virtual() {
             return Err(self.change_tree(id));
         }
@@ -39,6 +40,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn meta_remove(&self, id: NodeId, key: &str) -> Result<()> {
+        let _telling = self.telling();
         if id.is_virtual() {
             return Err(self.change_tree(id));
         }

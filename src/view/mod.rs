@@ -21,6 +21,7 @@
 //! | `work_tree` | one of them, `/.work`: the queue as directories |
 //! | `whole` | whole bodies, as the library writes and copies files |
 //! | `system` | `/system`, the tree about the store |
+//! | `metrics` | one of its files, with all counters |
 //!
 //! Not hidden from other tenants, because the store is one: how many nodes it has had (numbers are given in order), how
 //! often the queue has changed, how long an operation takes (a body that is stored already is stored faster), and how full the disk is, coarsely.
@@ -32,6 +33,7 @@ mod gate;
 mod home;
 mod listing;
 mod metadata;
+mod metrics;
 mod moves;
 mod nodes;
 mod shown;

@@ -3,9 +3,8 @@
 use super::View;
 use super::virtuals::read_only;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::work::key::is_kept;
 use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, VPath};
-use crate::vfs::{StatFs, Telling, XattrMode};
+use crate::vfs::{StatFs, XattrMode};
 
 impl View {
     /// As [`Vfs::lookup`](crate::vfs::Vfs::lookup).
@@ -124,7 +123,7 @@ impl View {
     /// # Errors
     /// As there.
     pub fn setxattr(&self, id: NodeId, key: &[u8], value: &[u8], mode: XattrMode) -> Result<()> {
-        let _telling = self.telling_of_attribute(key);
+        let _telling = self.telling();
         if id.is_virtual() {
             return Err(self.change_tree(id));
         }
@@ -149,16 +148,11 @@ impl View {
     /// # Errors
     /// As there.
     pub fn removexattr(&self, id: NodeId, key: &[u8]) -> Result<()> {
-        let _telling = self.telling_of_attribute(key);
+        let _telling = self.telling();
         if id.is_virtual() {
             return Err(self.change_tree(id));
         }
         self.gate.change(id)?.removexattr(id, key)
-    }
-
-    /// What keeps the queue changes other files than the one it is set on, of which whoever sets it hears as well.
-    fn telling_of_attribute(&self, key: &[u8]) -> Option<Telling<'_>> {
-        if is_kept(key) { self.vfs().changes().telling_all() } else { self.telling() }
     }
 
     /// The computed tree that hangs under a name, for who may look at it.

@@ -3,9 +3,9 @@
 //! Computed when a file is opened, so what is read from one descriptor is of one moment. Files of figures show no size,
 //! as those of proc(5).
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::metrics;
 use super::virtuals::{Listing, Place, Tree, TreeEntry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Attr, Kind, Name, NodeId, Timestamp, rfc3339};
@@ -47,7 +47,7 @@ impl System {
             What::Configuration => Ok(self.configuration.clone()),
             What::Version => Ok(format!("nexus {} (store format {FORMAT})\n", env!("CARGO_PKG_VERSION"))),
             What::Status => self.status(),
-            What::Metrics => self.metrics(),
+            What::Metrics => metrics::text(&self.vfs),
         }
     }
 
@@ -77,36 +77,6 @@ impl System {
         let mut text = serde_json::to_string_pretty(&status)
             .map_err(|e| Error::new(ErrorKind::Io, "write the status as JSON").because(e))?;
         text.push('\n');
-        Ok(text)
-    }
-
-    /// In the text format of Prometheus, version 0.0.4.
-    fn metrics(&self) -> Result<String> {
-        let figures = self.vfs.figures()?;
-        let (live, handles) = self.vfs.in_use();
-        let room = self.vfs.statfs()?;
-        let block = u64::from(room.block_size);
-        let gauges = [
-            ("nexus_directories", "Directories in the store.", figures.directories),
-            ("nexus_files", "Regular files in the store.", figures.files),
-            ("nexus_file_bytes", "Bytes of all files, each counted by itself.", figures.file_bytes),
-            ("nexus_bodies", "Distinct bodies in the store.", figures.bodies),
-            ("nexus_body_bytes", "Bytes of distinct bodies.", figures.body_bytes),
-            ("nexus_small_bodies", "Distinct bodies kept in the database.", figures.small_bodies),
-            ("nexus_drafts", "Files whose body is a draft on the disk.", figures.drafts),
-            ("nexus_live_files", "Files that are open or being sealed.", live),
-            ("nexus_open_handles", "Open files and directories.", handles),
-            ("nexus_failed", "1 when nothing more is written because the disk failed.", self.vfs.is_broken().into()),
-            ("nexus_disk_free_bytes", "Room on the disk of the store.", room.blocks_available * block),
-        ];
-        let mut text = String::new();
-        let mut sample = |kind: &str, (name, help, value): (&str, &str, u64)| {
-            // Writing to a text cannot fail.
-            writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}").ok();
-        };
-        gauges.into_iter().for_each(|gauge| sample("gauge", gauge));
-        let written = self.vfs.operations_written();
-        sample("counter", ("nexus_changes_total", "Changes since the store was opened.", written));
         Ok(text)
     }
 

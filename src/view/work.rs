@@ -51,6 +51,7 @@ impl View {
         loop {
             let seen = self.vfs().work_seen();
             {
+                let _telling = self.telling();
                 let vfs = self.gate.look_on(NodeId::ROOT)?;
                 let all = self.gate.admits_all(Access::Read)? && self.gate.admits_all(Access::Write)?;
                 let scope = if all { Scope::EVERYTHING } else { Scope::seen_by(&changes) };
@@ -72,6 +73,7 @@ impl View {
     /// # Errors
     /// As [`Vfs::work_claim`].
     pub fn work_claim(&self, id: NodeId, under: &VPath, request: &ClaimRequest<'_>) -> Result<Claim> {
+        let _telling = self.telling();
         let sees = |path: &VPath| self.gate.sees_path(path);
         let claimed = self.change_item(id)?.work_claim(
             Some(id),
@@ -94,6 +96,7 @@ impl View {
         claim: Option<u64>,
         request: &ClaimRequest<'_>,
     ) -> Result<WorkItem> {
+        let _telling = self.telling();
         let sees = |path: &VPath| self.gate.sees_path(path);
         self.change_item(id)?.work_transit(
             id,

@@ -3,7 +3,14 @@
 //!
 //! Most of the mounts live in this process, so that the library is one of those who look.
 
+mod archived;
 mod crowd;
+mod doors;
+mod effects;
+mod everything;
 mod fleet;
+mod killed;
+mod locks;
+mod races;
 mod steps;
 mod store;

@@ -6,11 +6,13 @@ mod bodies;
 mod coherence;
 mod commands;
 mod owners;
-mod program;
+pub(crate) mod program;
 mod races;
 
 #[path = "../../examples/embedded_demo.rs"]
 mod embedded_demo;
+#[path = "../../examples/tenants.rs"]
+mod tenants;
 
 use std::path::{Path, PathBuf};
 
@@ -48,7 +50,7 @@ impl Place {
     }
 }
 
-fn connect(data_dir: &Path) -> Nexus {
+pub(crate) fn connect(data_dir: &Path) -> Nexus {
     nexus::connect(&Config::at(data_dir).unwrap()).unwrap()
 }
 
@@ -60,6 +62,7 @@ fn random() -> Random {
 }
 
 #[test]
-fn the_example_runs() {
+fn the_examples_run() {
     embedded_demo::main().unwrap();
+    tenants::main().unwrap();
 }

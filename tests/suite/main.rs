@@ -28,6 +28,7 @@ mod ring;
 mod rooms;
 mod semantics;
 mod space;
+mod stats;
 mod transfer;
 mod user;
 mod vfs;

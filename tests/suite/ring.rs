@@ -46,6 +46,8 @@ fn without_an_offer_the_old_way_is_taken_or_the_reason_is_told() {
         assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("", ""));
         assert!(mounted.log().contains("requests over /dev/fuse, not io_uring"), "{}", mounted.log());
         assert!(mounted.log().contains(mend), "{}", mounted.log());
+        let status = run(nexus().arg("status").arg("--data-dir").arg(mounted.data_dir())).ok().stdout;
+        assert!(status.contains("over /dev/fuse, not io_uring: ") && status.contains(mend), "{status}");
     }
     fs::write(mounted.path("file"), b"body").unwrap();
     mounted.umount();

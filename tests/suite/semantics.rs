@@ -8,3 +8,4 @@ mod identity;
 mod locks;
 mod names;
 mod privileges;
+mod removed;

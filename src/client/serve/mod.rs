@@ -10,6 +10,7 @@ mod look;
 mod measure;
 mod metadata;
 mod remove;
+mod stats;
 mod walk;
 mod work;
 
@@ -85,6 +86,7 @@ impl Context<'_> {
             Request::MoveItem { item, under, to, claim } => self.move_item(&item.0, &under.0, *to, *claim),
             Request::WorkChanges { under, after, wait } => self.work_changes(&under.0, *after, *wait, exchange),
             Request::Archive { source, target } => self.archive(&source.0, target.as_ref().map(|path| &path.0)),
+            Request::Stats => self.stats(exchange),
             Request::Sync => done(self.view.vfs().sync()),
             Request::Status
             | Request::HandOver

@@ -90,6 +90,7 @@ fn weight(item: &Item) -> usize {
         Item::Work(item) => work_item(item),
         Item::GraphNode(node) => node.virtual_path.len() + node.path_id.len(),
         Item::Dependency(dependency) => dependency.item.len() + dependency.depends_on.len(),
+        Item::Traffic(traffic) => traffic.weight(),
         Item::WorkChange(change) => change.virtual_path.len() + change.path_id.len() + change.at.len(),
     };
     debug_assert!(bytes < FRAME_BYTES_MAX - GATHER_BYTES, "every item fits behind others");

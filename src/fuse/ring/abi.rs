@@ -102,6 +102,8 @@ structure! {
     WriteOut 8 { size: u32, padding: u32 }
     /// `fuse_copy_file_range_out`
     CopyRangeOut 8 { bytes_copied: u64 }
+    /// `fuse_lk_out`, which is one `fuse_file_lock`
+    LockOut 24 { first: u64, last: u64, mode: i32, pid: u32 }
     /// `fuse_lseek_out`
     LseekOut 8 { offset: u64 }
     /// `fuse_getxattr_out`
@@ -139,6 +141,12 @@ structure! {
     WriteIn 40 { handle: u64, offset: u64, size: u32, write_flags: u32, lock_owner: u64, flags: u32, padding: u32 }
     /// `fuse_release_in`
     ReleaseIn 24 { handle: u64, flags: u32, release_flags: u32, lock_owner: u64 }
+    /// `fuse_flush_in`
+    FlushIn 24 { handle: u64, unused: u32, padding: u32, lock_owner: u64 }
+    /// `fuse_lk_in`
+    LockIn 48 {
+        handle: u64, owner: u64, first: u64, last: u64, mode: i32, pid: u32, lock_flags: u32, padding: u32,
+    }
     /// `fuse_fsync_in`
     FsyncIn 16 { handle: u64, fsync_flags: u32, padding: u32 }
     /// `fuse_setxattr_in` as far as it goes without `FUSE_SETXATTR_EXT`, `FUSE_COMPAT_SETXATTR_IN_SIZE`
@@ -195,11 +203,17 @@ pub(super) mod opcode {
     pub(crate) const GETXATTR: u32 = 22;
     pub(crate) const LISTXATTR: u32 = 23;
     pub(crate) const REMOVEXATTR: u32 = 24;
+    pub(crate) const FLUSH: u32 = 25;
     pub(crate) const OPENDIR: u32 = 27;
     pub(crate) const READDIR: u32 = 28;
     pub(crate) const RELEASEDIR: u32 = 29;
     pub(crate) const FSYNCDIR: u32 = 30;
+    pub(crate) const GETLK: u32 = 31;
+    pub(crate) const SETLK: u32 = 32;
+    pub(crate) const SETLKW: u32 = 33;
+    pub(crate) const ACCESS: u32 = 34;
     pub(crate) const CREATE: u32 = 35;
+    pub(crate) const BMAP: u32 = 37;
     pub(crate) const IOCTL: u32 = 39;
     pub(crate) const POLL: u32 = 40;
     pub(crate) const FALLOCATE: u32 = 43;
@@ -209,6 +223,9 @@ pub(super) mod opcode {
     pub(crate) const COPY_FILE_RANGE: u32 = 47;
     pub(crate) const COPY_FILE_RANGE_64: u32 = 53;
 }
+
+/// `FUSE_RELEASE_FLOCK_UNLOCK` of `fuse_release_in.release_flags`: the open file has a lock, flock(2).
+pub(super) const RELEASE_UNLOCKS: u32 = 1 << 1;
 
 /// The bits of `fuse_setattr_in.valid`
 pub(super) mod fattr {

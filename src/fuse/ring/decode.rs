@@ -4,8 +4,9 @@
 //! read beyond. What a number means is decided by `convert`, where all front-ends ask.
 
 use super::abi::{
-    CopyRangeIn, CreateIn, FallocateIn, Field, FsyncIn, GetxattrIn, LinkIn, LseekIn, MkdirIn, MknodIn, OpenIn,
-    POLL_TELL, PollIn, ReadIn, ReleaseIn, Rename2In, RenameIn, SetattrIn, SetxattrIn, WriteIn, fattr, opcode,
+    CopyRangeIn, CreateIn, FallocateIn, Field, FlushIn, FsyncIn, GetxattrIn, LinkIn, LockIn, LseekIn, MkdirIn, MknodIn,
+    OpenIn, POLL_TELL, PollIn, RELEASE_UNLOCKS, ReadIn, ReleaseIn, Rename2In, RenameIn, SetattrIn, SetxattrIn, WriteIn,
+    fattr, opcode,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AttrChange, NodeId, SetTime, Timestamp};
@@ -69,7 +70,21 @@ pub(super) enum Request<'a> {
         data: &'a [u8],
     },
     Statfs,
-    Release(HandleId),
+    /// `owner`: whose locks go with the open file, where it has any.
+    Release {
+        handle: HandleId,
+        owner: Option<u64>,
+    },
+    /// A descriptor of an open file is closed.
+    Flush {
+        owner: u64,
+    },
+    Getlk(LockIn),
+    /// `waits`: not answered before the lock can be had.
+    Setlk {
+        lock: LockIn,
+        waits: bool,
+    },
     Fsync(HandleId),
     Setxattr {
         key: &'a [u8],
@@ -165,7 +180,15 @@ pub(super) fn request<'a>(code: u32, mut arguments: &'a [u8], payload: &'a [u8])
             Request::Write { place: (HandleId(handle), offset), data }
         }
         opcode::STATFS => Request::Statfs,
-        opcode::RELEASE => Request::Release(HandleId(fixed::<ReleaseIn>(arguments)?.handle)),
+        opcode::RELEASE => {
+            let ReleaseIn { handle, release_flags, lock_owner, .. } = fixed(arguments)?;
+            let owner = (release_flags & RELEASE_UNLOCKS != 0).then_some(lock_owner);
+            Request::Release { handle: HandleId(handle), owner }
+        }
+        opcode::FLUSH => Request::Flush { owner: fixed::<FlushIn>(arguments)?.lock_owner },
+        opcode::GETLK => Request::Getlk(fixed(arguments)?),
+        opcode::SETLK => Request::Setlk { lock: fixed(arguments)?, waits: false },
+        opcode::SETLKW => Request::Setlk { lock: fixed(arguments)?, waits: true },
         opcode::RELEASEDIR => Request::Releasedir(HandleId(fixed::<ReleaseIn>(arguments)?.handle)),
         opcode::FSYNC => Request::Fsync(HandleId(fixed::<FsyncIn>(arguments)?.handle)),
         opcode::FSYNCDIR => Request::Fsyncdir(HandleId(fixed::<FsyncIn>(arguments)?.handle)),

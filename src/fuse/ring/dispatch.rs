@@ -2,13 +2,28 @@
 //!
 //! Guarantees an answer of legal size to every frame: refusals, bugs and frames that are none become an errno number.
 
-use super::abi::{ARGUMENT_BYTES, InHeader, opcode};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use super::abi::{ARGUMENT_BYTES, InHeader, LockIn, opcode};
 use super::decode::{self, Request};
 use super::encode::{self, Listing};
+use super::relief::Relief;
 use crate::error::{Error, ErrorKind};
-use crate::fuse::errno::{Errno, Outcome, answer};
+use crate::fuse::counting;
+use crate::fuse::errno::{Errno, Outcome};
 use crate::fuse::handlers::Handlers;
+use crate::fuse::locking::Asked;
 use crate::model::{Attr, Caller, NodeId};
+use crate::stats::{Op, Via};
+use crate::vfs::LockKind;
+
+/// Who steps in for a thread of a core that has to wait; nobody: it may not.
+pub(super) type Patience<'a> = Option<(&'a Arc<Relief>, u16)>;
+
+/// How often one who waits for a lock looks whether the mount is still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What goes into the header of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,15 +41,24 @@ pub(super) fn serve(
     arguments: &[u8; ARGUMENT_BYTES],
     payload: &mut [u8],
     filled: usize,
+    patience: Patience<'_>,
 ) -> Answer {
     let node = NodeId(header.node);
-    match answer(name(header.opcode), node, || run(handlers, header, arguments, payload, filled)) {
+    let run = || run(handlers, header, arguments, payload, filled, patience);
+    match counting::answer(handlers.traffic(), Via::IoUring, kind(header.opcode), node, run) {
         Ok(length) => Answer { error: 0, length },
         Err(errno) => Answer { error: -errno.get(), length: 0 },
     }
 }
 
-fn run(handlers: &Handlers, header: &InHeader, arguments: &[u8], payload: &mut [u8], filled: usize) -> Outcome<usize> {
+fn run(
+    handlers: &Handlers,
+    header: &InHeader,
+    arguments: &[u8],
+    payload: &mut [u8],
+    filled: usize,
+    patience: Patience<'_>,
+) -> Outcome<usize> {
     let node = NodeId(header.node);
     let caller = Caller { uid: header.uid, gid: header.gid };
     let entry = |payload: &mut [u8], attr: &Attr| encode::entry(payload, Some(attr), handlers.lifetime_of(attr.id));
@@ -92,8 +116,15 @@ fn run(handlers: &Handlers, header: &InHeader, arguments: &[u8], payload: &mut [
             encode::written(payload, length)
         }
         Request::Statfs => encode::statfs(payload, &handlers.statfs()?),
-        // Locks that are kept in the store, and go with their owner, are no business of a ring.
-        Request::Release(handle) => nothing(handlers.release(node, handle, None)?),
+        Request::Release { handle, owner } => nothing(handlers.release(node, handle, owner)?),
+        Request::Flush { owner } => nothing(handlers.flush(node, owner)?),
+        Request::Getlk(lock) => match handlers.getlk(&asked(node, &lock))? {
+            Some(obstacle) => encode::lock(payload, &obstacle),
+            None => encode::no_lock(payload, lock.first, lock.last),
+        },
+        Request::Setlk { lock, waits } => {
+            nothing(set_lock(handlers, &asked(node, &lock), waits.then_some(header.pid), patience)?)
+        }
         Request::Fsync(handle) => nothing(handlers.fsync(handle)?),
         Request::Setxattr { key, value, flags } => nothing(handlers.setxattr(node, key, value, flags)?),
         Request::Getxattr { key, room } => {
@@ -131,6 +162,37 @@ fn run(handlers: &Handlers, header: &InHeader, arguments: &[u8], payload: &mut [
     Ok(length.ok_or_else(too_long)?)
 }
 
+/// A lock that is asked for. Both kinds are records, as over /dev/fuse: mounts of either way share one store.
+fn asked(node: NodeId, lock: &LockIn) -> Asked {
+    let LockIn { owner, first, last, mode, pid, .. } = *lock;
+    Asked { node, kind: LockKind::Record, owner, first, last, mode, pid }
+}
+
+/// Takes a lock, or gives it up. `thread`: who waits for it, where waiting is what was asked for; this thread then waits,
+/// too, if `patience` lets it.
+fn set_lock(handlers: &Handlers, asked: &Asked, thread: Option<u32>, patience: Patience<'_>) -> Result<(), Errno> {
+    let ask = |thread| {
+        let (answer, answers) = channel();
+        // Nobody is there any more to hear an answer that comes too late.
+        handlers.setlk(asked, thread, Box::new(move |outcome| answer.send(outcome).unwrap_or_default()));
+        answers
+    };
+    let now = ask(None).recv().unwrap_or(Err(Errno::IO));
+    let (Err(Errno::LOCKED), Some(thread)) = (now, thread) else { return now };
+    let Some((relief, core)) = patience else { return Err(Errno::NO_LOCKS) };
+    let _waiting = relief.wait(core)?;
+    let answers = ask(Some(thread));
+    loop {
+        match answers.recv_timeout(LOOK_AGAIN) {
+            Ok(outcome) => return outcome,
+            // It may have ended between the look at that and the beginning of the wait.
+            Err(RecvTimeoutError::Timeout) if relief.has_ended() => handlers.end_locks(),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(Errno::IO),
+        }
+    }
+}
+
 /// The length of an answer that has nothing to tell but success.
 fn nothing((): ()) -> Option<usize> {
     Some(0)
@@ -143,41 +205,47 @@ fn too_long() -> Error {
     )
 }
 
-/// The request in words, for the log.
-fn name(code: u32) -> &'static str {
+/// The kind of a request, for counters and for the log.
+fn kind(code: u32) -> Op {
     match code {
-        opcode::LOOKUP => "lookup",
-        opcode::GETATTR => "getattr",
-        opcode::SETATTR => "setattr",
-        opcode::READLINK => "readlink",
-        opcode::SYMLINK => "symlink",
-        opcode::MKNOD => "mknod",
-        opcode::MKDIR => "mkdir",
-        opcode::UNLINK => "unlink",
-        opcode::RMDIR => "rmdir",
-        opcode::RENAME | opcode::RENAME2 => "rename",
-        opcode::LINK => "link",
-        opcode::OPEN => "open",
-        opcode::CREATE => "create",
-        opcode::READ => "read",
-        opcode::WRITE => "write",
-        opcode::STATFS => "statfs",
-        opcode::RELEASE => "release",
-        opcode::FSYNC => "fsync",
-        opcode::SETXATTR => "setxattr",
-        opcode::GETXATTR => "getxattr",
-        opcode::LISTXATTR => "listxattr",
-        opcode::REMOVEXATTR => "removexattr",
-        opcode::OPENDIR => "opendir",
-        opcode::READDIR => "readdir",
-        opcode::READDIRPLUS => "readdirplus",
-        opcode::RELEASEDIR => "releasedir",
-        opcode::FSYNCDIR => "fsyncdir",
-        opcode::LSEEK => "lseek",
-        opcode::POLL => "poll",
-        opcode::FALLOCATE => "fallocate",
-        opcode::COPY_FILE_RANGE | opcode::COPY_FILE_RANGE_64 => "copy_file_range",
-        _ => "a request that is not served",
+        opcode::LOOKUP => Op::Lookup,
+        opcode::GETATTR => Op::Getattr,
+        opcode::SETATTR => Op::Setattr,
+        opcode::READLINK => Op::Readlink,
+        opcode::SYMLINK => Op::Symlink,
+        opcode::MKNOD => Op::Mknod,
+        opcode::MKDIR => Op::Mkdir,
+        opcode::UNLINK => Op::Unlink,
+        opcode::RMDIR => Op::Rmdir,
+        opcode::RENAME | opcode::RENAME2 => Op::Rename,
+        opcode::LINK => Op::Link,
+        opcode::OPEN => Op::Open,
+        opcode::CREATE => Op::Create,
+        opcode::READ => Op::Read,
+        opcode::WRITE => Op::Write,
+        opcode::STATFS => Op::Statfs,
+        opcode::RELEASE => Op::Release,
+        opcode::FSYNC => Op::Fsync,
+        opcode::SETXATTR => Op::Setxattr,
+        opcode::GETXATTR => Op::Getxattr,
+        opcode::LISTXATTR => Op::Listxattr,
+        opcode::REMOVEXATTR => Op::Removexattr,
+        opcode::FLUSH => Op::Flush,
+        opcode::OPENDIR => Op::Opendir,
+        opcode::READDIR => Op::Readdir,
+        opcode::READDIRPLUS => Op::Readdirplus,
+        opcode::RELEASEDIR => Op::Releasedir,
+        opcode::FSYNCDIR => Op::Fsyncdir,
+        opcode::GETLK => Op::Getlk,
+        opcode::SETLK | opcode::SETLKW => Op::Setlk,
+        opcode::ACCESS => Op::Access,
+        opcode::BMAP => Op::Bmap,
+        opcode::IOCTL => Op::Ioctl,
+        opcode::POLL => Op::Poll,
+        opcode::LSEEK => Op::Lseek,
+        opcode::FALLOCATE => Op::Fallocate,
+        opcode::COPY_FILE_RANGE | opcode::COPY_FILE_RANGE_64 => Op::CopyFileRange,
+        _ => Op::Other,
     }
 }
 

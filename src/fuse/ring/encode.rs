@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use super::abi::{
-    AttrOut, Attributes, CopyRangeOut, Dirent, EntryOut, Field, GetxattrOut, LseekOut, OpenOut, PollOut, StatfsOut,
-    WriteOut, fopen,
+    AttrOut, Attributes, CopyRangeOut, Dirent, EntryOut, Field, GetxattrOut, LockOut, LseekOut, OpenOut, PollOut,
+    StatfsOut, WriteOut, fopen,
 };
+use crate::fuse::convert::lock_type;
 use crate::fuse::handlers::{Access, Xattr};
 use crate::model::{Attr, NAME_BYTES_MAX, Timestamp};
-use crate::vfs::{DirEntry, HandleId, StatFs};
+use crate::vfs::{DirEntry, HandleId, Lock, StatFs};
 
 /// What stat(2) shows as the preferred size of a transfer: a page, as on any local filesystem.
 const TRANSFER_BYTES: u32 = 4096;
@@ -68,6 +69,17 @@ pub(super) fn opened_directory(into: &mut [u8], handle: HandleId, caching: bool)
 pub(super) fn bytes(into: &mut [u8], data: &[u8]) -> Option<usize> {
     into.get_mut(..data.len())?.copy_from_slice(data);
     Some(data.len())
+}
+
+/// The lock that stands in the way.
+pub(super) fn lock(into: &mut [u8], lock: &Lock) -> Option<usize> {
+    let Lock { first, last, mode, pid, .. } = *lock;
+    put(into, LockOut { first, last, mode: lock_type(mode), pid })
+}
+
+/// None does, of the range that was asked about.
+pub(super) fn no_lock(into: &mut [u8], first: u64, last: u64) -> Option<usize> {
+    put(into, LockOut { first, last, mode: libc::F_UNLCK, pid: 0 })
 }
 
 /// How many bytes were written or copied, as a number of 32 bits.

@@ -17,6 +17,7 @@
 //! | `dispatch` | which handler serves which request |
 //! | `channel` | memory and commands, shared with the kernel; all `unsafe` |
 //! | `queue` | the life of a thread |
+//! | `relief` | who steps in for a thread that waits for a lock |
 //! | `cores` | which cores there are |
 //! | `obstacle` | why there is no ring, and what mends it |
 
@@ -28,14 +29,18 @@ mod dispatch;
 mod encode;
 mod obstacle;
 mod queue;
+mod relief;
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use self::cores::Cores;
 use self::queue::{Order, Thread};
+use self::relief::Relief;
 use super::handlers::Handlers;
 
 pub(super) use obstacle::Obstacle;
@@ -54,11 +59,17 @@ pub(super) struct Prepared {
 
 /// Queues that the kernel has taken, and from which no request has been read yet. Dropping it ends them.
 #[derive(Debug)]
-pub(super) struct Registered(Vec<Thread>);
+pub(super) struct Registered {
+    threads: Vec<Thread>,
+    device: Arc<OwnedFd>,
+}
 
 /// The threads that serve.
 #[derive(Debug)]
-pub(super) struct Ring(Vec<Thread>);
+pub(super) struct Ring {
+    threads: Vec<Thread>,
+    relief: Arc<Relief>,
+}
 
 /// Makes everything that can be made without the kernel's side of the mount.
 ///
@@ -82,12 +93,6 @@ pub(super) fn prepare_one_too_many() -> Prepared {
 /// The handshake came without an offer.
 pub(super) fn not_offered() -> Obstacle {
     obstacle::of_handshake()
-}
-
-/// Locks are kept in the store. Who waits for one would keep a thread of its core, and four who wait for one that the next
-/// request gives back would keep it for ever.
-pub(super) fn not_with_locks() -> Obstacle {
-    obstacle::of_locks()
 }
 
 impl Prepared {
@@ -124,7 +129,7 @@ impl Prepared {
         let device = Arc::new(device);
         let ordered = self.threads.iter().try_for_each(|thread| thread.order(Order::Register(Arc::clone(&device))));
         match ordered.and_then(|()| self.all_report()) {
-            Ok(()) => Ok(Registered(self.threads)),
+            Ok(()) => Ok(Registered { threads: self.threads, device }),
             Err(error) => {
                 self.threads.into_iter().for_each(|thread| drop(thread.join()));
                 Err(obstacle::of_registration(&error))
@@ -139,11 +144,19 @@ impl Registered {
     ///
     /// # Errors
     /// When a thread is gone.
-    pub(super) fn serve(self, handlers: &Arc<Handlers>, connection: u64) -> io::Result<Ring> {
-        for thread in &self.0 {
-            thread.order(Order::Serve { handlers: Arc::clone(handlers), connection })?;
+    pub(super) fn serve(self, handlers: &Arc<Handlers>, connection: u64, mountpoint: &Path) -> io::Result<Ring> {
+        let Self { threads, device } = self;
+        let mut entries = HashMap::new();
+        for thread in &threads {
+            *entries.entry(thread.core()).or_default() += 1;
         }
-        Ok(Ring(self.0))
+        let relief = Relief::new(Arc::clone(handlers), device, connection, mountpoint.to_owned(), entries);
+        let relief = Arc::new(relief);
+        for thread in &threads {
+            let (handlers, relief) = (Arc::clone(handlers), Arc::clone(&relief));
+            thread.order(Order::Serve { handlers, connection, relief })?;
+        }
+        Ok(Ring { threads, relief })
     }
 }
 
@@ -154,7 +167,11 @@ impl Ring {
     /// Why the first of those that broke off did.
     pub(super) fn join(self) -> io::Result<()> {
         let mut ended = Ok(());
-        for thread in self.0 {
+        for thread in self.threads {
+            ended = ended.and(thread.join());
+        }
+        // By now nobody else steps in.
+        for thread in self.relief.take_threads() {
             ended = ended.and(thread.join());
         }
         ended

@@ -58,14 +58,6 @@ pub(super) fn of_handshake() -> Obstacle {
     Obstacle { why: "the kernel does not offer it to this mount".into(), hint: String::new() }
 }
 
-/// Locks that hold across mounts are asked for.
-pub(super) fn of_locks() -> Obstacle {
-    Obstacle {
-        why: "locks that hold across the mounts of a store are served over /dev/fuse alone".into(),
-        hint: "-o locks=local lets each mount keep its own".into(),
-    }
-}
-
 /// What registering failed with, after everything else had been agreed.
 pub(super) fn of_registration(error: &io::Error) -> Obstacle {
     Obstacle { why: format!("the kernel does not take the queues: {error}"), hint: String::new() }

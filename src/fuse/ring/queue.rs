@@ -12,6 +12,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::channel::Channel;
 use super::dispatch;
+use super::relief::Relief;
 use crate::fuse::handlers::Handlers;
 
 /// What a thread is told to do next; no more orders mean to end.
@@ -25,12 +26,15 @@ pub(super) enum Order {
         handlers: Arc<Handlers>,
         /// The kernel's number of the mount.
         connection: u64,
+        /// Who steps in for a thread that waits.
+        relief: Arc<Relief>,
     },
 }
 
 /// A thread, as those see it who started it.
 #[derive(Debug)]
 pub(super) struct Thread {
+    core: u16,
     orders: Sender<Order>,
     handle: JoinHandle<io::Result<()>>,
 }
@@ -41,7 +45,12 @@ impl Thread {
     pub(super) fn start(core: u16, number: u16, report: Sender<io::Result<()>>) -> io::Result<Self> {
         let (orders, told) = channel();
         let handle = Builder::new().name(format!("ring-{core}-{number}")).spawn(move || live(core, &report, &told))?;
-        Ok(Self { orders, handle })
+        Ok(Self { core, orders, handle })
+    }
+
+    /// The core whose requests it serves.
+    pub(super) fn core(&self) -> u16 {
+        self.core
     }
 
     /// Tells the thread what to do next.
@@ -76,8 +85,9 @@ fn live(core: u16, report: &Sender<io::Result<()>>, told: &Receiver<Order>) -> i
     while let Ok(order) = told.recv() {
         match order {
             Order::Register(device) => drop(report.send(channel.register(device))),
-            Order::Serve { handlers, connection } => {
-                let ended = serve(&mut channel, &handlers);
+            Order::Serve { handlers, connection, relief } => {
+                let ended = serve(&mut channel, &handlers, &relief, core);
+                relief.end();
                 if let Err(error) = &ended {
                     error!("serve the queue of core {core}: {error}; the mount ends");
                     abort(connection);
@@ -89,16 +99,16 @@ fn live(core: u16, report: &Sender<io::Result<()>>, told: &Receiver<Order>) -> i
     Ok(())
 }
 
-fn serve(channel: &mut Channel, handlers: &Handlers) -> io::Result<()> {
-    while channel
-        .serve(|header, arguments, payload, filled| dispatch::serve(handlers, header, arguments, payload, filled))?
-    {
-    }
+fn serve(channel: &mut Channel, handlers: &Handlers, relief: &Arc<Relief>, core: u16) -> io::Result<()> {
+    let patience = Some((relief, core));
+    while channel.serve(|header, arguments, payload, filled| {
+        dispatch::serve(handlers, header, arguments, payload, filled, patience)
+    })? {}
     Ok(())
 }
 
 /// Keeps this thread on the core whose requests it serves: waking one on another core costs more than most requests do.
-fn pin(core: u16) {
+pub(super) fn pin(core: u16) {
     let mut cores = CpuSet::new();
     if usize::from(core) < CpuSet::MAX_CPU {
         cores.set(core.into());

@@ -1,7 +1,9 @@
 //! An operation that is a transaction of its own, because it may be larger than memory.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Instant;
 
+use super::digests::Digests;
 use super::{MetaStore, WriteTxn, sql};
 use crate::error::Result;
 
@@ -16,15 +18,18 @@ impl MetaStore {
     pub fn write_alone<T>(&mut self, keep: bool, operation: impl FnOnce(&WriteTxn<'_>) -> Result<T>) -> Result<T> {
         self.check_sound()?;
         self.commit()?;
+        Digests::begin(&self.digests, &self.conn)?;
         self.conn.execute_batch("PRAGMA cache_spill = ON").map_err(sql("prepare a long operation"))?;
+        let began = Instant::now();
         let ran = self.run("BEGIN IMMEDIATE", "begin a transaction").map(|()| {
             // A bug that panics must not leave half an operation behind for the next commit.
-            catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn, self.noted.as_ref()))))
+            catch_unwind(AssertUnwindSafe(|| operation(&self.txn())))
         });
         let outcome = match ran {
             Err(e) => Err(e),
             Ok(Ok(Ok(value))) if keep => match self.conn.execute_batch("COMMIT") {
                 Ok(()) => {
+                    self.commits.note(began.elapsed(), 1);
                     self.written += 1;
                     self.committed = self.written;
                     Ok(Ok(value))
@@ -45,6 +50,7 @@ impl MetaStore {
 
     /// Undoes a transaction that SQLite has not undone itself.
     fn roll_back(&mut self) -> Result<()> {
+        self.digests.get_mut().undo();
         if self.conn.is_autocommit() { Ok(()) } else { self.run("ROLLBACK", "undo an operation") }
     }
 }

@@ -17,6 +17,22 @@ const SOUND: Invariant = (
     "SELECT 'database: ' || integrity_check FROM pragma_integrity_check WHERE integrity_check != 'ok'",
 );
 
+/// Of the bodies, which are stored once.
+pub(super) const UNIQUE: Invariant = (
+    "no two blobs have the same digest",
+    "SELECT COUNT(*) || ' blobs have the digest ' || LOWER(HEX(digest)) FROM blob GROUP BY digest HAVING COUNT(*) > 1",
+);
+
+/// Of the way from a digest to its blob: while this is broken, a body may be stored twice.
+pub(super) const FOUND: Invariant = (
+    "a blob up to the mark is found by its digest",
+    "SELECT 'blob ' || b.id || ' is not found by its digest ' || LOWER(HEX(b.digest)) FROM blob b
+     WHERE b.id <= (SELECT value FROM setting WHERE key = 'blob_mark')
+       AND NOT EXISTS (SELECT 1 FROM blob_head h WHERE h.head = SUBSTR(b.digest, 1, 8) AND h.blob = b.id)
+     UNION ALL
+     SELECT 'the mark is ' || value FROM setting WHERE key = 'blob_mark' AND value NOT BETWEEN 0 AND 1 << 62",
+);
+
 /// Of single values: a row that breaks one of these cannot be read as a row of its kind.
 const READABLE: &[Invariant] = &[
     (
@@ -139,6 +155,8 @@ const RULES: &[Invariant] = &[
         "SELECT 'blob ' || b.id || ' counts ' || b.refs || ' references and has ' || COUNT(n.id)
          FROM blob b LEFT JOIN node n ON n.blob = b.id GROUP BY b.id HAVING b.refs != COUNT(n.id) OR b.refs = 0",
     ),
+    UNIQUE,
+    FOUND,
     (
         "bytes in the database belong to a small blob",
         "SELECT 'stored body ' || s.id || ' belongs to no small blob'

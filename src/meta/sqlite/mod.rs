@@ -5,8 +5,10 @@
 //! The database is in WAL mode, sqlite.org/wal.html, with `synchronous=NORMAL`: commits do not sync, [`WalFile`] does.
 
 mod alone;
+mod digests;
 mod figures;
 mod invariants;
+mod pages;
 mod read;
 mod repairs;
 mod schema;
@@ -20,9 +22,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use self::pages::PageCounts;
+use digests::Digests;
 
 pub use figures::Figures;
 pub use invariants::{Violations, invariants};
@@ -34,6 +40,7 @@ pub use write::WriteTxn;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Change;
+use crate::stats::{CommitReport, Commits, Pages};
 
 /// Commits by two connections at once can be lost by the versions from 3.7.0 up to here (sqlite.org, WAL-reset bug).
 const OLDEST_SOUND_SQLITE: i32 = 3_051_003;
@@ -57,6 +64,10 @@ pub struct MetaStore {
     broken: Arc<AtomicBool>,
     /// What the operations changed, since somebody asked for it to be noted.
     noted: Option<RefCell<Vec<Change>>>,
+    /// What finds blobs by their digests.
+    digests: RefCell<Digests>,
+    commits: Commits,
+    pages: PageCounts,
 }
 
 /// The write-ahead log, to be synced without holding the store.
@@ -130,6 +141,9 @@ impl MetaStore {
             failed: None,
             broken: Arc::default(),
             noted: None,
+            digests: RefCell::default(),
+            commits: Commits::default(),
+            pages: PageCounts::default(),
         };
         Ok((store, WalFile(wal)))
     }
@@ -150,7 +164,18 @@ impl MetaStore {
         }
         conn.execute_batch("BEGIN").map_err(sql("begin to read"))?;
         let failed = Some("opened read-only".into());
-        Ok(Self { conn, path: path.to_owned(), written: 0, committed: 0, failed, broken: Arc::default(), noted: None })
+        Ok(Self {
+            conn,
+            path: path.to_owned(),
+            written: 0,
+            committed: 0,
+            failed,
+            broken: Arc::default(),
+            noted: None,
+            digests: RefCell::default(),
+            commits: Commits::default(),
+            pages: PageCounts::default(),
+        })
     }
 
     /// How much memory pages of the database may take, instead of 64 MiB.
@@ -165,7 +190,11 @@ impl MetaStore {
 
     /// The rows as the last acknowledged operation left them.
     pub fn read(&self) -> ReadTxn<'_> {
-        ReadTxn::new(&self.conn)
+        ReadTxn::new(&self.conn, &self.digests)
+    }
+
+    fn txn(&self) -> WriteTxn<'_> {
+        WriteTxn::new(self.read(), self.noted.as_ref())
     }
 
     /// Notes what the operations to come change, until [`MetaStore::take_noted`].
@@ -187,9 +216,10 @@ impl MetaStore {
         if self.conn.is_autocommit() {
             self.run("BEGIN IMMEDIATE", "begin a transaction")?;
         }
+        Digests::begin(&self.digests, &self.conn)?;
         self.run("SAVEPOINT op", "begin an operation")?;
         // A bug that panics must not leave half an operation behind for the next commit.
-        let ran = catch_unwind(AssertUnwindSafe(|| operation(&WriteTxn::new(&self.conn, self.noted.as_ref()))));
+        let ran = catch_unwind(AssertUnwindSafe(|| operation(&self.txn())));
         let outcome = ran.unwrap_or_else(|panic| {
             self.undo().ok();
             resume_unwind(panic)
@@ -213,6 +243,7 @@ impl MetaStore {
     }
 
     fn undo(&mut self) -> Result<()> {
+        self.digests.get_mut().undo();
         self.run("ROLLBACK TO op", "undo an operation")?;
         self.run("RELEASE op", "undo an operation")
     }
@@ -248,17 +279,42 @@ impl MetaStore {
         if self.is_broken() {
             self.check_sound()?;
         }
+        // Once a second at least: often enough for numbers of 32 bits.
+        self.pages.look(&self.conn);
         if !self.conn.is_autocommit() && self.failed.is_none() {
+            if self.digests.borrow().is_due() {
+                self.write(|txn| txn.merge_digests())?;
+            }
+            let began = Instant::now();
             self.run("COMMIT", "commit")?;
+            self.commits.note(began.elapsed(), self.written - self.committed);
             self.committed = self.written;
         }
         Ok(self.committed)
+    }
+
+    /// How many commits there were, and what they were like.
+    #[must_use]
+    pub fn commits(&self) -> CommitReport {
+        self.commits.look()
+    }
+
+    /// How well the cache of pages serves.
+    #[must_use]
+    pub fn pages(&self) -> Pages {
+        self.pages.look(&self.conn)
     }
 
     /// Operations written since the store was opened.
     #[must_use]
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Operations that are not committed.
+    #[must_use]
+    pub fn uncommitted(&self) -> u64 {
+        self.written - self.committed
     }
 
     /// Whether something is written and not committed.
@@ -279,6 +335,9 @@ impl MetaStore {
     /// # Errors
     /// What SQLite or the disk reports.
     pub fn checkpoint_all(&mut self) -> Result<()> {
+        if self.failed.is_none() && self.digests.borrow().is_behind() {
+            self.write(|txn| txn.merge_all_digests())?;
+        }
         self.commit()?;
         self.conn
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
@@ -288,6 +347,7 @@ impl MetaStore {
     /// Lets the database go. Every later read and write fails.
     pub fn close(&mut self) {
         self.failed = Some("closed".into());
+        self.digests.get_mut().forget();
         // An empty database answers every read with an error, and the files of the old one are released.
         match Connection::open_in_memory() {
             Ok(nothing) => self.conn = nothing,
@@ -310,6 +370,7 @@ impl MetaStore {
     fn fail(&mut self, cause: &Error) {
         log::error!("the database failed, nothing more is written: {cause}");
         self.failed = Some(cause.to_string());
+        self.digests.get_mut().forget();
         self.broken.store(true, Ordering::Relaxed);
     }
 }

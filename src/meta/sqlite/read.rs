@@ -1,8 +1,11 @@
 //! Reading rows: SQL is written once per shape, beside the type of its row.
 
+use std::cell::RefCell;
+
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::digests::Digests;
 use super::sql;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BlobRow, BodyRow, EntryRow, NodeRow, Place, StagingId, Stamp};
@@ -12,6 +15,8 @@ use crate::model::{Attr, Digest, Kind, Name, NodeId, Timestamp, perm};
 #[derive(Clone, Copy, Debug)]
 pub struct ReadTxn<'a> {
     pub(super) conn: &'a Connection,
+    /// What finds blobs by their digests.
+    pub(super) digests: &'a RefCell<Digests>,
 }
 
 macro_rules! select_node {
@@ -68,7 +73,9 @@ macro_rules! select_blob {
     };
 }
 
-fn blob_row(row: &Row<'_>) -> rusqlite::Result<BlobRow> {
+pub(super) use select_blob;
+
+pub(super) fn blob_row(row: &Row<'_>) -> rusqlite::Result<BlobRow> {
     let stamp = match (row.get::<_, Option<i64>>(6)?, row.get(7)?) {
         (Some(inode), Some(ctime)) => Some(Stamp { inode: inode.cast_unsigned(), ctime }),
         _ => None,
@@ -85,8 +92,8 @@ fn blob_row(row: &Row<'_>) -> rusqlite::Result<BlobRow> {
 }
 
 impl<'a> ReadTxn<'a> {
-    pub(super) fn new(conn: &'a Connection) -> Self {
-        Self { conn }
+    pub(super) fn new(conn: &'a Connection, digests: &'a RefCell<Digests>) -> Self {
+        Self { conn, digests }
     }
 
     pub(super) fn one<T>(
@@ -302,14 +309,6 @@ impl<'a> ReadTxn<'a> {
     pub fn blob(&self, id: BlobId) -> Result<BlobRow> {
         self.one(select_blob!("WHERE id = ?1"), [id.0], blob_row)?
             .ok_or_else(|| Error::new(ErrorKind::Damaged, format!("blob {} has no row", id.0)))
-    }
-
-    /// A blob by its digest.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn find_blob(&self, digest: &Digest) -> Result<Option<BlobRow>> {
-        self.one(select_blob!("WHERE digest = ?1"), [digest.as_bytes()], blob_row)
     }
 
     /// The bytes of a small body as they are stored; `None` when they are missing.

@@ -9,7 +9,7 @@ use super::read::{ReadTxn, node_row, select_node};
 use super::write::WriteTxn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, BlobRow, NodeRow, Place, StagingId};
-use crate::model::{Digest, NodeId};
+use crate::model::NodeId;
 
 /// Sentences, and what makes them true.
 type Repair = (&'static str, &'static [&'static str]);
@@ -333,6 +333,7 @@ impl WriteTxn<'_> {
             }
         };
         self.change("REINDEX", []).map_err(|e| lost(Some(e)))?;
+        self.rebuild_digests().map_err(|e| lost(Some(e)))?;
         if self.unsound()?.is_empty() {
             Ok(vec!["the indexes of the database are made anew".into()])
         } else {
@@ -370,39 +371,6 @@ impl WriteTxn<'_> {
     /// What SQLite reports.
     pub fn mend_counts(&self) -> Result<Vec<String>> {
         self.mend(COUNTS)
-    }
-
-    /// Gives blobs whose digest is none the digest of their bytes. One whose bytes are not in the database is removed:
-    /// nothing leads to them.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn mend_digests(&self) -> Result<Vec<String>> {
-        let wrong = self.each(
-            "SELECT b.id, s.body FROM blob b LEFT JOIN small s ON s.id = b.id WHERE LENGTH(b.digest) != 32",
-            [],
-            |row| Ok((BlobId(row.get(0)?), row.get::<_, Option<Vec<u8>>>(1)?)),
-        )?;
-        let mut told = Vec::new();
-        for (id, body) in wrong {
-            let Some(digest) = body.map(|body| Digest::of(&body)) else {
-                self.change("DELETE FROM blob WHERE id = ?1", [id.0])?;
-                told.push(format!("blob {} without a digest is removed", id.0));
-                continue;
-            };
-            match self.each("SELECT id FROM blob WHERE digest = ?1", [digest.as_bytes()], |row| row.get::<_, i64>(0))? {
-                same if same.is_empty() => {
-                    self.change("UPDATE blob SET digest = ?2 WHERE id = ?1", params![id.0, digest.as_bytes()])?;
-                }
-                same => {
-                    self.change("UPDATE node SET blob = ?2 WHERE blob = ?1", [id.0, same[0]])?;
-                    self.delete_small_body(id)?;
-                    self.change("DELETE FROM blob WHERE id = ?1", [id.0])?;
-                }
-            }
-            told.push(format!("blob {} has the digest {digest} of its bytes now", id.0));
-        }
-        Ok(told)
     }
 
     /// A node number that was never used.

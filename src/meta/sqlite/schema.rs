@@ -1,18 +1,40 @@
 //! The tables, a sentence for every column.
 //!
 //! The format's number is `PRAGMA user_version`. A change of the schema is a new number and a step in [`migrate`]; a store
-//! of a later number is refused. Of formats 1 and 2 no version was released.
+//! of a later number is refused. Of formats 1 to 3 no version was released.
 
 use rusqlite::Connection;
 
-use super::work::schema::{FROM_FORMAT_2, INDEXES, TABLES, TRIGGERS, VIEWS, WORK};
+use super::work::schema::{FORGET_QUEUE, FROM_FORMAT_3, INDEXES, TABLES, TRIGGERS, VIEWS, WORK};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The format of stores that this code writes, and the latest that it reads.
-pub const FORMAT: i64 = 3;
+pub const FORMAT: i64 = 4;
 
 /// `PRAGMA application_id`: "nxfs", so that file(1) and fsck can tell the database from another's.
 pub(super) const APPLICATION_ID: i64 = 0x6e78_6673;
+
+/// Finished bodies.
+const BLOBS: &str = "
+-- Finished bodies, each once: no two have the same digest.
+CREATE TABLE blob (
+    id INTEGER PRIMARY KEY,             -- short name inside the database; above the mark they are given in order
+    digest BLOB NOT NULL,               -- SHA-256 of the bytes
+    size INTEGER NOT NULL,              -- bytes
+    blocks INTEGER NOT NULL,            -- space taken, units of 512 bytes
+    refs INTEGER NOT NULL,              -- nodes whose body it is; the row goes when none is left
+    place INTEGER NOT NULL,             -- 0: table small, 1: file cas/ab/cd/digest
+    file_inode INTEGER,                 -- st_ino of the file when it was last known to be right
+    file_ctime INTEGER                  -- st_ctime of it then, ns
+) STRICT;
+
+-- Where to look for a digest: every blob up to the mark (setting 'blob_mark'), and some that are not there, see digests.rs.
+CREATE TABLE blob_head (
+    head BLOB NOT NULL,                 -- the first 8 bytes of the digest
+    blob INTEGER NOT NULL,              -- the blob
+    PRIMARY KEY (head, blob)
+) STRICT, WITHOUT ROWID;
+";
 
 const CREATE: &str = "
 -- Single values about the store.
@@ -65,18 +87,6 @@ CREATE TABLE attr (
     PRIMARY KEY (node, key)
 ) STRICT, WITHOUT ROWID;
 
--- Finished bodies, each once.
-CREATE TABLE blob (
-    id INTEGER PRIMARY KEY,             -- short name inside the database
-    digest BLOB NOT NULL UNIQUE,        -- SHA-256 of the bytes
-    size INTEGER NOT NULL,              -- bytes
-    blocks INTEGER NOT NULL,            -- space taken, units of 512 bytes
-    refs INTEGER NOT NULL,              -- nodes whose body it is; the row goes when none is left
-    place INTEGER NOT NULL,             -- 0: table small, 1: file cas/ab/cd/digest
-    file_inode INTEGER,                 -- st_ino of the file when it was last known to be right
-    file_ctime INTEGER                  -- st_ctime of it then, ns
-) STRICT;
-
 -- The bytes of small bodies.
 CREATE TABLE small (
     id INTEGER PRIMARY KEY,             -- the blob
@@ -89,10 +99,22 @@ CREATE TABLE condemned (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// From format 1 to 2: values that are JSON, and the queue.
+const JSON: &str = "ALTER TABLE attr ADD COLUMN json INTEGER NOT NULL DEFAULT 0;";
+const QUEUE_UNKNOWN: &str = "INSERT OR REPLACE INTO setting (key, value) VALUES ('work_unknown', 1);";
+
+/// From format 2 to 3: blobs are found by the beginning of their digest.
+const FORGET_BLOBS: &str = "ALTER TABLE blob RENAME TO blob_2;";
+const FROM_FORMAT_2: &str = "
+    INSERT INTO blob SELECT id, digest, size, blocks, refs, place, file_inode, file_ctime FROM blob_2 ORDER BY id;
+    DROP TABLE blob_2;
+    INSERT INTO blob_head (head, blob) SELECT SUBSTR(digest, 1, 8), id FROM blob ORDER BY 1, 2;
+    INSERT OR REPLACE INTO setting (key, value) SELECT 'blob_mark', COALESCE(MAX(id), 0) FROM blob;";
+
 /// Sets up an empty database.
 pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {CREATE} {WORK} {INDEXES} {TABLES} {TRIGGERS} {VIEWS}
+        "BEGIN IMMEDIATE; {CREATE} {BLOBS} {WORK} {INDEXES} {TABLES} {TRIGGERS} {VIEWS}
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};
          COMMIT;"
     ))
@@ -101,29 +123,24 @@ pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
 /// Brings a store of an older format to this one, all or nothing. What follows from attributes is made by the next start,
 /// because the setting `work_unknown` says so.
 pub(super) fn migrate(conn: &Connection, format: i64) -> rusqlite::Result<()> {
-    match format {
-        1 => conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE;
-             ALTER TABLE attr ADD COLUMN json INTEGER NOT NULL DEFAULT 0;
-             {WORK} {INDEXES} {TABLES} {TRIGGERS} {VIEWS}
-             INSERT OR REPLACE INTO setting (key, value) VALUES ('work_unknown', 1);
-             PRAGMA user_version = {FORMAT};
-             COMMIT;"
-        )),
-        2 => conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE;
-             DROP VIEW ready_work_items; DROP VIEW pending_work_items; DROP VIEW blocked_work_items;
-             DROP VIEW in_progress_work; DROP VIEW work_by_priority;
-             DROP TRIGGER work_comes; DROP TRIGGER work_goes; DROP TRIGGER work_moves;
-             DROP INDEX work_queue; DROP INDEX work_rank; DROP INDEX work_newest; DROP INDEX work_most;
-             DROP INDEX work_lease;
-             ALTER TABLE work RENAME TO work_2;
-             {WORK} {FROM_FORMAT_2} {INDEXES} {TRIGGERS} {VIEWS}
-             PRAGMA user_version = {FORMAT};
-             COMMIT;"
-        )),
-        _ => Ok(()),
+    if format >= FORMAT {
+        return Ok(());
     }
+    let queue = match format {
+        1 => format!("{JSON} {WORK} {INDEXES} {TABLES} {TRIGGERS} {VIEWS} {QUEUE_UNKNOWN}"),
+        _ => format!("{FORGET_QUEUE} {WORK} {FROM_FORMAT_3} {INDEXES} {TRIGGERS} {VIEWS}"),
+    };
+    let blobs = if format < 3 { format!("{FORGET_BLOBS} {BLOBS} {FROM_FORMAT_2}") } else { String::new() };
+    // The views name tables, and are to go on naming them: sqlite.org/lang_altertable.html.
+    conn.execute_batch(&format!(
+        "PRAGMA legacy_alter_table = ON;
+         BEGIN IMMEDIATE;
+         {queue}
+         {blobs}
+         PRAGMA user_version = {FORMAT};
+         COMMIT;
+         PRAGMA legacy_alter_table = OFF;"
+    ))
 }
 
 /// Checks that the database is a store of a format that can be read here, and says which it is.

@@ -1,7 +1,10 @@
 //! The rows as they were at one moment, for whoever reads them all while others go on writing.
 
+use std::cell::RefCell;
+
 use rusqlite::{Connection, OpenFlags, Row, params};
 
+use super::digests::Digests;
 use super::read::{DigestColumn, node_row, select_node};
 use super::{MetaStore, ReadTxn, connect, sql};
 use crate::error::Result;
@@ -12,6 +15,7 @@ use crate::model::{Digest, Name, NodeId};
 #[derive(Debug)]
 pub struct Snapshot {
     conn: Connection,
+    digests: RefCell<Digests>,
 }
 
 /// An entry of a directory, with all that a listing of whole trees needs.
@@ -37,7 +41,7 @@ impl MetaStore {
         let (conn, _) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         // A transaction holds nothing until it reads, sqlite.org/lang_transaction.html.
         conn.execute_batch("BEGIN; SELECT 1 FROM setting LIMIT 1").map_err(sql("begin to read"))?;
-        Ok(Snapshot { conn })
+        Ok(Snapshot { conn, digests: RefCell::default() })
     }
 }
 
@@ -45,7 +49,7 @@ impl Snapshot {
     /// The rows.
     #[must_use]
     pub fn read(&self) -> ReadTxn<'_> {
-        ReadTxn::new(&self.conn)
+        ReadTxn::new(&self.conn, &self.digests)
     }
 }
 

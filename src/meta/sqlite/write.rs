@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::ops::Deref;
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
+use super::digests::Fate;
 use super::read::ReadTxn;
 use super::sql;
 use crate::error::Result;
@@ -28,8 +29,8 @@ impl<'a> Deref for WriteTxn<'a> {
 }
 
 impl<'a> WriteTxn<'a> {
-    pub(super) fn new(conn: &'a Connection, noted: Option<&'a RefCell<Vec<Change>>>) -> Self {
-        Self { read: ReadTxn::new(conn), noted }
+    pub(super) fn new(read: ReadTxn<'a>, noted: Option<&'a RefCell<Vec<Change>>>) -> Self {
+        Self { read, noted }
     }
 
     /// What stat(2) tells of a node is about to change.
@@ -290,16 +291,17 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
-    /// A new blob with one reference; a small one brings its bytes.
+    /// A new blob with one reference; a small one brings its bytes. There must be none of that digest.
     ///
     /// # Errors
     /// What SQLite reports.
     pub fn insert_blob(&self, digest: &Digest, size: u64, blocks: u64, body: Option<&[u8]>) -> Result<BlobId> {
+        let id = self.take_blob_number()?;
         self.change(
-            "INSERT INTO blob (digest, size, blocks, refs, place) VALUES (?1, ?2, ?3, 1, ?4)",
-            params![digest.as_bytes(), size, blocks, i64::from(body.is_none())],
+            "INSERT INTO blob (id, digest, size, blocks, refs, place) VALUES (?1, ?2, ?3, ?4, 1, ?5)",
+            params![id.0, digest.as_bytes(), size, blocks, i64::from(body.is_none())],
         )?;
-        let id = BlobId(self.read.conn.last_insert_rowid());
+        self.touch_digest(digest, id, Fate::Made)?;
         if let Some(body) = body {
             self.put_small_body(id, body)?;
         }
@@ -353,6 +355,7 @@ impl<'a> WriteTxn<'a> {
             return Ok(None);
         }
         self.change("DELETE FROM blob WHERE id = ?1", [id.0])?;
+        self.touch_digest(&blob.digest, id, Fate::Removed)?;
         match blob.place {
             Place::Database => {
                 self.change("DELETE FROM small WHERE id = ?1", [id.0])?;

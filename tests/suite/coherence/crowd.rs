@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nexus::model::Transport;
 use rustix::mm::{MapFlags, MsyncFlags, ProtFlags};
 
 use super::store::Shared;
@@ -20,6 +21,8 @@ const RACERS: usize = 64;
 const ROUNDS: usize = 12;
 /// Operations of each of eight threads in one directory.
 const OPERATIONS: u64 = 400;
+/// Both ways in which requests come.
+const TRANSPORTS: [Transport; 2] = [Transport::IoUring, Transport::DevFuse];
 
 #[test]
 fn four_mounts_change_one_directory_at_once() {
@@ -96,7 +99,10 @@ fn racer(code: &str, place: &Path, round: usize, number: usize) -> Command {
 
 #[test]
 fn of_64_processes_one_wins() {
-    let shared = Shared::new(MOUNTS, |_, options| options.store_locks = true);
+    let shared = Shared::new(MOUNTS, |index, options| {
+        options.store_locks = true;
+        options.transport = TRANSPORTS[index % TRANSPORTS.len()];
+    });
     let create = "import os, sys\nos.open(sys.argv[1], os.O_CREAT | os.O_EXCL | os.O_WRONLY)";
     // One source for all, so that the others find it gone.
     let rename = "import os, sys\nos.rename(sys.argv[2], sys.argv[1] + '.' + sys.argv[3])";
@@ -133,7 +139,17 @@ fn of_64_processes_one_wins() {
 
 #[test]
 fn a_lock_is_waited_for_across_mounts_and_a_waiter_can_be_killed() {
-    let shared = Shared::new(2, |_, options| options.store_locks = true);
+    for (here, there) in [(0, 0), (1, 1), (0, 1), (1, 0)] {
+        wait_across_mounts(TRANSPORTS[here], TRANSPORTS[there]);
+    }
+}
+
+/// A lock is held on a mount of one transport, and waited for on one of the other.
+fn wait_across_mounts(one: Transport, other: Transport) {
+    let shared = Shared::new(2, |index, options| {
+        options.store_locks = true;
+        options.transport = if index == 0 { one } else { other };
+    });
     let (here, there) = (shared.place(0).join("f"), shared.place(1).join("f"));
     fs::write(&here, b"").unwrap();
     let code = "import fcntl, signal, sys\nif sys.argv[3] == 'handler': signal.signal(signal.SIGUSR1, lambda *a: sys.exit(7))\nf = open(sys.argv[1], 'r+')\nprint('opened', flush=True)\ngetattr(fcntl, sys.argv[2])(f, fcntl.LOCK_EX)\nprint('held', flush=True)";

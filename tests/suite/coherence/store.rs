@@ -13,7 +13,7 @@ use nexus::view::View;
 use rustix::mount::UnmountFlags;
 use tempfile::TempDir;
 
-use crate::harness::{scratch, unmount_below};
+use crate::harness::{Switch, scratch, unmount_below};
 
 /// After this long a test is taken to hang, and its connections to the kernel are cut.
 const SECONDS_MAX: u64 = 240;
@@ -69,6 +69,7 @@ impl Shared {
             ..MountOptions::default()
         };
         adjust(&mut options);
+        let _on = Switch::on();
         let view = View::new(Arc::clone(self.library.vfs()), Principal::default());
         self.origins.push(view.origin());
         self.mounts.push(Some(Mount::new(view, &options).unwrap()));
@@ -121,6 +122,6 @@ impl Drop for Shared {
 }
 
 /// Cuts a mount off from its daemon: whoever waits for an answer gets an error.
-fn abort(place: &Path) {
+pub(super) fn abort(place: &Path) {
     let _ = rustix::mount::unmount(place, UnmountFlags::FORCE | UnmountFlags::DETACH);
 }

@@ -6,12 +6,19 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use nexus::model::{Caller, Kind, Name, NodeId, Timestamp, VPath};
-use nexus::vfs::{OpenMode, StoreOptions, Vfs, XattrMode};
+use nexus::vfs::{OpenMode, Origin, StoreOptions, Vfs, XattrMode};
 use rusqlite::Connection;
 
 const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const READ: OpenMode =
-    OpenMode { read: true, write: false, append: false, truncate: false, passthrough: false, direct: false };
+const READ: OpenMode = OpenMode {
+    read: true,
+    write: false,
+    append: false,
+    truncate: false,
+    passthrough: false,
+    direct: false,
+    viewer: Origin::NOBODY,
+};
 const WRITE: OpenMode = OpenMode { write: true, truncate: true, ..READ };
 
 pub(super) const DIRECTORIES: [&str; 4] = ["/keep", "/dir", "/dir/below", "/dir/side"];

@@ -50,6 +50,8 @@ const EMPTY: &str = "a node without a body is empty";
 const STAGING: &str = "a staging file belongs to one node";
 const REFERENCES: &str = "the references of a blob are the nodes that name it, at least one";
 const STORED: &str = "bytes in the database belong to a small blob";
+const UNIQUE: &str = "no two blobs have the same digest";
+const FOUND: &str = "a blob up to the mark is found by its digest";
 const CONDEMNED: &str = "a condemned file has no row";
 const ATTRIBUTE: &str = "an attribute belongs to a node";
 const KEY: &str = "an attribute has a key of 1 to 255 bytes without NUL, and at most 65536 bytes";
@@ -146,6 +148,20 @@ pub(super) const CASES: &[Case] = &[
     Case { says: REFERENCES, sql: "UPDATE node SET blob = NULL, size = 0 WHERE id IN (:large, :deep);
                                    UPDATE blob SET refs = 0 WHERE size IN (40000, 300)",
            holds: &[("/large", ""), ("/dir/below/deep", "")], ..CASE },
+    Case { says: UNIQUE, sql: "INSERT INTO blob SELECT id + 1000, digest, size, blocks, 1, place, NULL, NULL FROM blob WHERE size = 100;
+                               INSERT INTO small SELECT id + 1000, body FROM small WHERE LENGTH(body) = 100;
+                               UPDATE node SET blob = blob + 1000 WHERE id = :twin; UPDATE blob SET refs = 1 WHERE size = 100", ..CASE },
+    Case { says: UNIQUE, also: &["in the database does not hash to its name"],
+           sql: "INSERT INTO blob SELECT id + 1000, digest, size, blocks, 1, place, NULL, NULL FROM blob WHERE size = 100;
+                 INSERT INTO small SELECT id + 1000, body FROM small WHERE LENGTH(body) = 100; UPDATE small SET body = X'00' WHERE LENGTH(body) = 100 AND id < 1000;
+                 UPDATE node SET blob = blob + 1000 WHERE id = :twin; UPDATE blob SET refs = 1 WHERE size = 100", ..CASE },
+    Case { says: UNIQUE, also: &[REFERENCES, "in the database is missing"],
+           sql: "INSERT INTO blob SELECT id + 1000, digest, size, blocks, 1, 0, NULL, NULL FROM blob WHERE size = 40000;
+                 UPDATE node SET blob = blob + 1000 WHERE id = :large", ..CASE },
+    Case { says: FOUND, sql: "DELETE FROM blob_head", ..CASE },
+    Case { says: FOUND, sql: "UPDATE blob_head SET blob = blob + 1000", ..CASE },
+    Case { says: FOUND, sql: "UPDATE setting SET value = -1 WHERE key = 'blob_mark'", ..CASE },
+    Case { says: FOUND, sql: "UPDATE setting SET value = 0x7FFFFFFFFFFFFFFF WHERE key = 'blob_mark'", ..CASE },
     Case { says: STORED, sql: "INSERT INTO small VALUES (999, X'00')", ..CASE },
     Case { says: CONDEMNED, sql: "INSERT INTO condemned SELECT digest FROM blob WHERE size = 40000", ..CASE },
     Case { says: ATTRIBUTE, sql: "INSERT INTO attr (node, key, value) VALUES (999999, X'61', X'62')", ..CASE },

@@ -7,22 +7,24 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use nexus::Nexus;
-use nexus::error::Result;
+use nexus::client::EntryKind;
+use nexus::error::{ErrorKind, Result};
 
 use super::{Place, connect};
+use crate::harness::{bytes, sha256};
 
 /// The variable that makes this binary a program.
 const STORE: &str = "NEXUS_TEST_PROGRAM_STORE";
 
 /// A running program.
-pub(super) struct Program {
+pub(crate) struct Program {
     child: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
 impl Program {
-    pub(super) fn start(data_dir: &Path) -> Self {
+    pub(crate) fn start(data_dir: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "library::program::obeys", "--nocapture"])
             .env(STORE, data_dir)
@@ -37,17 +39,17 @@ impl Program {
         program
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Gives an order without waiting for the answer.
-    pub(super) fn order(&mut self, order: &str) {
+    pub(crate) fn order(&mut self, order: &str) {
         writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
     }
 
     /// The next answer; empty when the program has ended.
-    pub(super) fn answer(&mut self) -> String {
+    pub(crate) fn answer(&mut self) -> String {
         let mut line = String::new();
         loop {
             line.clear();
@@ -61,18 +63,18 @@ impl Program {
         }
     }
 
-    pub(super) fn does(&mut self, order: &str) -> String {
+    pub(crate) fn does(&mut self, order: &str) -> String {
         self.order(order);
         self.answer()
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Ends the program, which closes its connection.
-    pub(super) fn end(mut self) {
+    pub(crate) fn end(mut self) {
         drop(self.orders.take());
         assert!(self.child.wait().unwrap().success());
     }
@@ -110,6 +112,12 @@ fn obeys() {
         ("append /a !", "ok"),
         ("read /a", "ok some words!"),
         ("delete /a", "ok"),
+        ("fill /a 7 0", "ok"),
+        ("key /a v", "ok"),
+        ("mkdir /d", "ok"),
+        ("move /a /d/b", "ok"),
+        ("look /a", "ok none"),
+        ("rmdir /d", "NotEmpty"),
     ] {
         assert_eq!(obey(&nx, order), answer, "{order}");
     }
@@ -128,7 +136,12 @@ fn obey(nx: &Nexus, order: &str) -> String {
         "read" => nx.read(path).map(|bytes| String::from_utf8(bytes).unwrap()),
         "delete" => nothing(nx.delete(path)),
         "mkdir" => nothing(nx.mkdir(path, false)),
+        "rmdir" => nothing(nx.rmdir(path, false)),
         "rename" => nothing(nx.rename(path, text)),
+        "move" => nothing(nx.rename_new(path, text)),
+        "fill" => nothing(nx.write(path, filling(text))),
+        "key" => nothing(nx.metadata().set(path, "k", text)),
+        "look" => look(nx, path),
         "sync" => nothing(nx.sync()),
         "owner" => nx.status().map(|status| status.pid.to_string()),
         other => panic!("there is no order {other}"),
@@ -137,4 +150,34 @@ fn obey(nx: &Nexus, order: &str) -> String {
         Ok(text) => format!("ok {text}").trim_end().to_owned(),
         Err(e) => format!("{:?}", e.kind()),
     }
+}
+
+/// A body from two numbers: where it begins, and how long it is.
+fn filling(numbers: &str) -> Vec<u8> {
+    let (seed, length) = numbers.split_once(' ').unwrap();
+    bytes(seed.parse().unwrap(), length.parse().unwrap())
+}
+
+/// Everything there is to see at a path, in one line that is the same through every door.
+pub(crate) fn look(nx: &Nexus, path: &str) -> Result<String> {
+    let info = match nx.info(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok("none".into()),
+        info => info?,
+    };
+    let (entry, id, links) = (&info.entry, info.path_id, info.links);
+    let common = format!("{id} {links} {:o} {}", entry.mode, entry.modified);
+    if entry.kind == EntryKind::Directory {
+        let names = nx.list(path, false)?;
+        let names: Vec<_> = names.iter().map(|entry| entry.path().rsplit('/').next().unwrap().to_owned()).collect();
+        return Ok(format!("{common} dir [{}]", names.join(" ")));
+    }
+    let body = nx.read(path)?;
+    let key = match nx.metadata().get(path, "k") {
+        Err(e) if e.kind() == ErrorKind::NoAttribute => "-".into(),
+        value => value?.as_str().unwrap_or("?").to_owned(),
+    };
+    // "equal to `sha256sum FILE` at any moment"
+    let etag = info.etag.unwrap_or_default();
+    assert_eq!(etag, sha256(&body), "{path}");
+    Ok(format!("{common} file {} {etag} k={key}.", entry.size))
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use nexus::error::{Error, ErrorKind};
 use nexus::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, SetTime, Timestamp};
-use nexus::vfs::{self, HandleId, OpenMode, RenameMode, Seek, Serving, StoreOptions, Vfs, XattrMode};
+use nexus::vfs::{self, HandleId, OpenMode, Origin, RenameMode, Seek, Serving, StoreOptions, Vfs, XattrMode};
 use rustix::io::Errno;
 
 use super::answer::{Answer, Mtime, Stat, Value};
@@ -114,6 +114,7 @@ impl Library {
             truncate: how.truncates(),
             passthrough: self.passthrough,
             direct: self.passthrough,
+            viewer: Origin::NOBODY,
         };
         let (node, opened) = match self.walk(path) {
             Ok(_) if how == How::CreateNew => return Err(Errno::EXIST),

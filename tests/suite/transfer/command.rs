@@ -37,7 +37,7 @@ fn a_store_moves_through_a_pipe() {
 #[test]
 fn a_reader_that_leaves_is_no_failure_and_results_are_told() {
     let base = stores();
-    script(&base, "nexus export - --data-dir store | head -c 10 > begin; nexus export - --data-dir store >&- || true");
+    script(&base, "nexus export - --data-dir store | head -c 10 > begin; nexus export - --data-dir store >&-");
     let said = script(&base, "nexus import - --json --data-dir other --dry-run < /dev/null");
     assert_eq!(said, "{\"created\":0,\"updated\":0,\"skipped\":0,\"remapped\":0,\"notes\":[],\"notes_left_out\":0}\n");
     let said = script(

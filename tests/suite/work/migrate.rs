@@ -1,4 +1,4 @@
-//! A store of format 1: its attributes make the queue when it is opened. One of format 2 has a queue already.
+//! A store of format 1: its attributes make the queue when it is opened. Those of formats 2 and 3 have a queue already.
 
 use nexus::error::ErrorKind;
 use nexus::model::Timestamp;
@@ -10,9 +10,9 @@ use super::Store;
 use super::store::kind;
 use crate::harness::{nexus, run};
 
-/// What was added to format 1.
+/// What later formats have beside format 1.
 const BACK: &str = "
-    DROP TRIGGER attr_comes; DROP TRIGGER attr_changes; DROP TRIGGER attr_goes;
+    DROP TABLE blob_head; DELETE FROM setting WHERE key = 'blob_mark';
     DROP VIEW ready_work_items; DROP VIEW pending_work_items; DROP VIEW blocked_work_items; DROP VIEW in_progress_work;
     DROP VIEW work_by_priority; DROP TABLE work; DROP TABLE dependency; DROP TABLE work_count; DROP INDEX attr_value;
     ALTER TABLE attr DROP COLUMN json; DELETE FROM setting WHERE key = 'claims'; PRAGMA user_version = 1;";
@@ -82,9 +82,8 @@ fn a_store_of_format_1_is_brought_forward() {
     store.end();
 }
 
-/// From this format to format 2, whose tables no code writes any more.
-const BACK_TO_2: &str = "
-    DROP TRIGGER attr_comes; DROP TRIGGER attr_changes; DROP TRIGGER attr_goes;
+/// From this format to format 3, whose tables no code writes any more.
+const BACK_TO_3: &str = "
     DROP VIEW ready_work_items; DROP VIEW pending_work_items; DROP VIEW blocked_work_items; DROP VIEW in_progress_work;
     DROP VIEW work_by_priority;
     CREATE TABLE kept AS SELECT node, status, open, priority, created, started, lease, claim FROM work;
@@ -112,26 +111,30 @@ const BACK_TO_2: &str = "
         UPDATE work_count SET items = items + 1 WHERE state = NEW.state; END;
     CREATE VIEW ready_work_items AS SELECT 1; CREATE VIEW pending_work_items AS SELECT 1;
     CREATE VIEW blocked_work_items AS SELECT 1; CREATE VIEW in_progress_work AS SELECT 1; CREATE VIEW work_by_priority AS SELECT 1;
-    PRAGMA user_version = 2;";
+    PRAGMA user_version = 3;";
+/// From there to format 2.
+const BACK_TO_2: &str = "DROP TABLE blob_head; DELETE FROM setting WHERE key = 'blob_mark'; PRAGMA user_version = 2;";
 
 #[test]
-fn a_store_of_format_2_keeps_its_queue() {
-    let mut store = Store::new();
-    let (a, b, c) = (store.item("/a", "ready"), store.item("/b", "blocked"), store.item("/c", "pending"));
-    store.set(b, "depends_on", "/a").unwrap();
-    store.set(b, "tags", "x,y").unwrap();
-    store.set(c, "tags", "\u{e9}").unwrap();
-    // What a path led to when it was set, and the numbers of claims, stand nowhere else.
-    let claim = store.claim_next().unwrap();
-    store.rename("/a", "/renamed");
-    let before = store.list(nexus::meta::WorkList::ByPriority);
-    store.close();
-    store.database().execute_batch(BACK_TO_2).unwrap();
-    store.open();
-    assert_eq!(store.list(nexus::meta::WorkList::ByPriority), before);
-    store.check();
-    store.transit(a, Status::Completed, Some(claim.claim)).unwrap();
-    assert_eq!(store.paths(Status::Ready), ["/b"]);
-    assert!(store.claim_next().unwrap().claim > claim.claim);
-    store.end();
+fn stores_of_formats_2_and_3_keep_their_queue() {
+    for back in [BACK_TO_3.to_owned(), format!("{BACK_TO_3} {BACK_TO_2}")] {
+        let mut store = Store::new();
+        let (a, b, c) = (store.item("/a", "ready"), store.item("/b", "blocked"), store.item("/c", "pending"));
+        store.set(b, "depends_on", "/a").unwrap();
+        store.set(b, "tags", "x,y").unwrap();
+        store.set(c, "tags", "\u{e9}").unwrap();
+        // What a path led to when it was set, and the numbers of claims, stand nowhere else.
+        let claim = store.claim_next().unwrap();
+        store.rename("/a", "/renamed");
+        let before = store.list(nexus::meta::WorkList::ByPriority);
+        store.close();
+        store.database().execute_batch(&back).unwrap();
+        store.open();
+        assert_eq!(store.list(nexus::meta::WorkList::ByPriority), before);
+        store.check();
+        store.transit(a, Status::Completed, Some(claim.claim)).unwrap();
+        assert_eq!(store.paths(Status::Ready), ["/b"]);
+        assert!(store.claim_next().unwrap().claim > claim.claim);
+        store.end();
+    }
 }

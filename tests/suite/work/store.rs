@@ -9,14 +9,21 @@ use nexus::meta::{WorkKey, WorkList};
 use nexus::model::metadata::MetaValue;
 use nexus::model::work::Status;
 use nexus::model::{Caller, Name, NodeId, Timestamp, VPath};
-use nexus::vfs::{OpenMode, RenameMode, StoreOptions, Vfs, XattrMode};
+use nexus::vfs::{OpenMode, Origin, RenameMode, StoreOptions, Vfs, XattrMode};
 use nexus::work::{Claim, ClaimRequest, Scope, Stands, WorkItem};
 use rusqlite::Connection;
 use serde_json::Value;
 
 pub(super) const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const WRITE: OpenMode =
-    OpenMode { read: false, write: true, append: false, truncate: true, passthrough: false, direct: false };
+const WRITE: OpenMode = OpenMode {
+    read: false,
+    write: true,
+    append: false,
+    truncate: true,
+    passthrough: false,
+    direct: false,
+    viewer: Origin::NOBODY,
+};
 /// Who claims in these tests.
 pub(super) const ME: ClaimRequest<'static> = ClaimRequest { worker: "me", lease: None };
 

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::super::abi::*;
 use super::*;
 use crate::model::{Principal, Timestamp, perm};
+use crate::stats::Traffic;
 use crate::vfs::{StoreOptions, Vfs};
 use crate::view::View;
 
@@ -33,9 +34,9 @@ impl Subject {
         Vfs::init(&data_dir, Caller { uid: 0, gid: 0 }, Timestamp::now).unwrap();
         let options = StoreOptions { data_dir, read_only: false, clock: Timestamp::now };
         let vfs = Vfs::open_store(options).unwrap();
-        let view = View::new(Arc::clone(&vfs), Principal::default());
+        let (view, traffic) = (View::new(Arc::clone(&vfs), Principal::default()), Traffic::new(Vec::new(), |_| ""));
         let nowhere = tempfile::tempfile().unwrap();
-        let handlers = Handlers::new(view, nowhere, None, Duration::from_secs(1), false);
+        let handlers = Handlers::new(view, nowhere, None, Duration::from_secs(1), false, traffic.into());
         Self { handlers, vfs, _directory: directory }
     }
 
@@ -49,7 +50,7 @@ impl Subject {
         memory[..length].copy_from_slice(&brought[..length]);
         memory.extend_from_slice(&GUARD);
         let header = InHeader { opcode: code, node, uid: 7, gid: 8, unique: 9, ..InHeader::default() };
-        let answer = serve(&self.handlers, &header, &fixed, &mut memory[..PAYLOAD_BYTES], filled);
+        let answer = serve(&self.handlers, &header, &fixed, &mut memory[..PAYLOAD_BYTES], filled, None);
         assert_eq!(memory[PAYLOAD_BYTES..], GUARD);
         assert!(answer.length <= PAYLOAD_BYTES, "{answer:?}");
         // What the kernel takes: nothing above 0 and nothing from ERESTARTSYS on.
@@ -135,7 +136,7 @@ fn every_kind_of_request_is_served() {
     let (file, handle, directory) = subject.open();
     for (code, node, arguments, payload) in valid(file, handle, directory) {
         let (answer, memory) = subject.ask(code, node, &arguments, &payload, payload.len());
-        assert_eq!(answer.error, 0, "{}", name(code));
+        assert_eq!(answer.error, 0, "{}", kind(code).word());
         let length = match code {
             opcode::LOOKUP | opcode::SYMLINK | opcode::MKNOD | opcode::MKDIR | opcode::LINK => 128,
             opcode::GETATTR | opcode::SETATTR => 104,
@@ -149,7 +150,7 @@ fn every_kind_of_request_is_served() {
             opcode::READDIRPLUS => answer.length.next_multiple_of(8).max(4 * 160),
             _ => 0,
         };
-        assert_eq!(answer.length, length, "{}", name(code));
+        assert_eq!(answer.length, length, "{}", kind(code).word());
         if code == opcode::READ {
             assert_eq!(memory[3..7], *b"data");
         }
@@ -177,7 +178,7 @@ fn a_frame_that_is_none_is_an_error() {
         (opcode::READ, bytes_of(ReadIn { handle, size: u32::MAX, ..ReadIn::default() }), b"", 0),
     ];
     for (code, arguments, payload, filled) in lies {
-        assert_eq!(subject.ask(code, file, &arguments, payload, filled).0.error, -libc::EIO, "{}", name(code));
+        assert_eq!(subject.ask(code, file, &arguments, payload, filled).0.error, -libc::EIO, "{}", kind(code).word());
     }
     subject.end();
 }

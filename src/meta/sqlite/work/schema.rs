@@ -54,27 +54,7 @@ macro_rules! texts {
     };
 }
 
-/// A trigger that keeps the text of an attribute in the row of its item.
-macro_rules! attribute_kept {
-    ($name:literal, $event:literal, $row:literal) => {
-        concat!(
-            "CREATE TRIGGER ",
-            $name,
-            " AFTER ",
-            $event,
-            " ON attr
-             WHEN ",
-            $row,
-            ".key IN (CAST('user.worker_id' AS BLOB), CAST('user.started_at' AS BLOB), CAST('user.tags' AS BLOB)) BEGIN
-                 UPDATE work SET ",
-            texts!(),
-            " WHERE node = ",
-            $row,
-            ".node;
-             END;\n"
-        )
-    };
-}
+pub(super) use texts;
 
 /// The rows.
 pub(in crate::meta::sqlite) const WORK: &str = concat!(
@@ -89,7 +69,7 @@ CREATE TABLE work (
     started INTEGER,                    -- user.started_at where it is a time, ns since 1970
     lease INTEGER,                      -- of an item in progress: user.lease_until, ns since 1970; NULL: for ever
     claim INTEGER NOT NULL,             -- number of its latest claim (setting 'claims' counts them); 0: never claimed
-    worker_id TEXT,                     -- user.worker_id, for the views; this and the next two are kept by triggers
+    worker_id TEXT,                     -- user.worker_id, for the views, as the next two
     started_at TEXT,                    -- user.started_at
     tags TEXT,                          -- user.tags
     created_at TEXT NOT NULL AS (       -- created as the views show it
@@ -135,7 +115,7 @@ INSERT INTO work_count VALUES ('ready', 0), ('pending', 0), ('blocked', 0), ('in
 CREATE INDEX attr_value ON attr (key, SUBSTR(value, 1, 64), node);
 ";
 
-/// What keeps the counts, and the texts of attributes in the rows: the lists read them there, because a look at the
+/// What keeps the counts, and gives a new row the texts of its attributes. The views read them there: a look at the
 /// attributes of each item took as long as all else together.
 pub(in crate::meta::sqlite) const TRIGGERS: &str = concat!(
     "
@@ -152,17 +132,22 @@ CREATE TRIGGER work_moves AFTER UPDATE ON work WHEN OLD.state != NEW.state BEGIN
     UPDATE work_count SET items = items - 1 WHERE state = OLD.state;
     UPDATE work_count SET items = items + 1 WHERE state = NEW.state;
 END;
-",
-    attribute_kept!("attr_comes", "INSERT", "NEW"),
-    attribute_kept!("attr_changes", "UPDATE", "NEW"),
-    attribute_kept!("attr_goes", "DELETE", "OLD"),
+"
 );
 
-/// Brings the rows of format 2 into a table of this format, before indexes and triggers are made.
-pub(in crate::meta::sqlite) const FROM_FORMAT_2: &str = concat!(
+/// From format 3 to 4: the texts of attributes stand in the rows. What names the table goes, and is made anew.
+pub(in crate::meta::sqlite) const FORGET_QUEUE: &str = "
+    DROP VIEW ready_work_items; DROP VIEW pending_work_items; DROP VIEW blocked_work_items; DROP VIEW in_progress_work;
+    DROP VIEW work_by_priority;
+    DROP TRIGGER work_comes; DROP TRIGGER work_goes; DROP TRIGGER work_moves;
+    DROP INDEX work_queue; DROP INDEX work_rank; DROP INDEX work_newest; DROP INDEX work_most; DROP INDEX work_lease;
+    ALTER TABLE work RENAME TO work_3;";
+
+/// Brings the rows into the table of this format, before indexes and triggers are made.
+pub(in crate::meta::sqlite) const FROM_FORMAT_3: &str = concat!(
     "INSERT INTO work (node, status, open, priority, created, started, lease, claim)
-         SELECT node, status, open, priority, created, started, lease, claim FROM work_2;
-     DROP TABLE work_2;
+         SELECT node, status, open, priority, created, started, lease, claim FROM work_3;
+     DROP TABLE work_3;
      UPDATE work SET ",
     texts!(),
     ";"

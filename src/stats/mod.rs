@@ -1,0 +1,22 @@
+//! Counters and histograms: how often something was done, and how long it took.
+//!
+//! Counting costs an addition or two on a line of memory that belongs to the core: no lock, and no line that two cores
+//! write in turn. Looking adds the cores up, so what is told was true of each number at some moment of the look, and not of
+//! all at one. Nothing here knows what is counted for whom, decides by a number, or outlives the process.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `histogram` | durations and sizes by order of magnitude, and quantiles of them |
+//! | `counter` | a number that all cores add to |
+//! | `traffic` | the requests of one mount |
+//! | `store` | what an open store does: commits, seals, caches |
+
+mod counter;
+mod histogram;
+mod store;
+mod traffic;
+
+pub use counter::{Cache, CacheReport, Counter};
+pub use histogram::{Distribution, Histogram};
+pub use store::{Backlog, Bodies, BodyReport, CommitReport, Commits, Pages, Report, Stats, StoreReport};
+pub use traffic::{Op, RequestReport, Traffic, TrafficReport, Via};
