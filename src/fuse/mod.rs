@@ -41,6 +41,7 @@ mod mountinfo;
 mod notice;
 mod options;
 mod place;
+mod polls;
 mod ring;
 mod session;
 mod teller;

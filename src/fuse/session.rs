@@ -209,11 +209,12 @@ impl Mount {
         let second = if passthrough { Some(device.descriptor.try_clone()?) } else { None };
         let depth = passthrough.then(|| stack_depth(&options.store_dir));
         let third = device.descriptor.try_clone()?;
+        let notices = device.descriptor.try_clone()?.into();
         let mountpoint = unmounter.place.mountpoint.as_os_str().as_bytes().to_vec();
         let traffic = Arc::new(Traffic::new(mountpoint, errno::word));
         view.vfs().stats().watch(&traffic);
-        let handlers =
-            Arc::new(Handlers::new(Arc::clone(&view), second, lifetime, options.store_locks, Arc::clone(&traffic)));
+        let (locks, counted) = (options.store_locks, Arc::clone(&traffic));
+        let handlers = Arc::new(Handlers::new(Arc::clone(&view), notices, second, lifetime, locks, counted));
         // Before the first request: what it is told to believe, it has to hear about.
         let ear = Ear::new(view, Teller::new(third.into(), Arc::clone(handlers.known()), traffic));
         let agreed = ring.as_ref().map(|_| Arc::new(AtomicBool::new(false)));
@@ -289,6 +290,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        self.handlers.stop_polls();
         let ended = self.unmounter.unmount(false).or_else(|_| self.unmounter.unmount(true));
         if let Err(error) = ended {
             warn!("{error}");

@@ -134,7 +134,7 @@ impl Export<'_> {
             return Ok(());
         }
         let Some((digest, size)) = self.body(&listed)? else { return Ok(()) };
-        listed.attrs.retain(|(key, _)| key.starts_with(USER));
+        listed.attrs.retain(|(key, ..)| key.starts_with(USER));
         let shown = Shown {
             path: listed.path,
             digest,

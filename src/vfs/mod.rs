@@ -55,7 +55,7 @@ mod whole;
 mod work;
 mod xattrs;
 
-pub use crate::meta::{FORMAT, Figures};
+pub use crate::meta::{AttrRow, FORMAT, Figures};
 pub use arrivals::Arrivals;
 pub use bulk::{Bulk, BulkBody, BulkFile, BulkNew, Found};
 pub use changes::{Changes, Listener, Origin, Receipt, Telling};

@@ -11,7 +11,7 @@ use std::io::{Read as _, Write as _};
 use super::resolve::directory;
 use super::store::Vfs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BodyRow, ListedRow, Place, StagingId};
+use crate::meta::{AttrRow, BodyRow, ListedRow, Place, StagingId};
 use crate::model::{Attr, Digest, Kind, NodeId, VPath};
 
 /// Entries read at a time.
@@ -37,7 +37,7 @@ pub struct Listed<'a> {
     /// The digest of its body; `None` while that is being written.
     pub digest: Option<Digest>,
     /// All extended attributes, by key.
-    pub attrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub attrs: Vec<AttrRow>,
     draft: Option<StagingId>,
 }
 
@@ -120,7 +120,7 @@ impl Snapshot<'_> {
             match found {
                 Some(row) if row.node.attr.kind == Kind::Directory && enter(&path) => at = row.node.attr.id,
                 Some(row) if path == below.as_bytes() && row.node.attr.kind != Kind::Directory => {
-                    return each(self.listed(&path, &row)?);
+                    return each(Self::listed(&path, row)?);
                 }
                 _ => return Ok(()),
             }
@@ -149,7 +149,7 @@ impl Snapshot<'_> {
             };
             path.extend_from_slice(&row.name);
             if row.node.attr.kind != Kind::Directory {
-                each(self.listed(&path, &row)?)?;
+                each(Self::listed(&path, row)?)?;
             } else if enter(&path) {
                 level.waiting.push((row.name, row.node.attr.id));
             }
@@ -157,9 +157,8 @@ impl Snapshot<'_> {
         Ok(())
     }
 
-    fn listed<'p>(&self, path: &'p [u8], row: &ListedRow) -> Result<Listed<'p>> {
+    fn listed(path: &[u8], row: ListedRow) -> Result<Listed<'_>> {
         let attr = row.node.attr;
-        let attrs = if row.has_attrs { self.meta.read().attrs(attr.id)? } else { Vec::new() };
         let (digest, draft) = match row.node.body {
             BodyRow::Empty => (Some(Digest::EMPTY), None),
             BodyRow::Draft(draft) => (None, Some(draft)),
@@ -169,7 +168,7 @@ impl Snapshot<'_> {
             }
             BodyRow::Blob(_) => (row.digest, None),
         };
-        Ok(Listed { path, attr, version: row.node.version.max(1), digest, attrs, draft })
+        Ok(Listed { path, attr, version: row.node.version.max(1), digest, attrs: row.attrs, draft })
     }
 
     /// Opens the body of that digest, to be read from its beginning. It is hashed first unless it is known to be right.

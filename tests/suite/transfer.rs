@@ -10,3 +10,4 @@ mod place;
 mod round_trip;
 mod seed;
 mod tenants;
+mod values;

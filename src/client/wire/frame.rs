@@ -220,12 +220,14 @@ pub(super) fn flush(to: &mut impl Write, out: &mut Vec<u8>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::client::request::{Item, Path, Reply, Request, WriteMode};
     use crate::model::VPath;
-    use crate::stats::{StoreReport, TrafficReport};
+    use crate::stats::{Op, StoreReport, Traffic, TrafficReport, Via};
     use crate::transfer::{Conflict, ImportRules, Selection};
 
     fn path(text: &str) -> Path {
@@ -263,6 +265,25 @@ mod tests {
             assert_eq!(decode::<Request>(&content).unwrap(), request);
         }
         assert_eq!(greeting(&7u32).unwrap(), b"nexus\0\x02\0\x07");
+    }
+
+    /// Every kind on every way, with times of all magnitudes: what a mount can have counted at most.
+    #[test]
+    fn the_longest_report_of_a_mount_fits_into_a_frame() {
+        let mount = Traffic::new(vec![b'/'; 4096], |_| "ENOTRECOVERABLE");
+        let times = (0..40).flat_map(|power| (8..16_u64).map(move |fine| (fine << power) >> 3));
+        for took in times.map(Duration::from_nanos) {
+            for (place, op) in Op::ALL.iter().enumerate() {
+                let error = i32::try_from(place * 3).ok();
+                [Via::DevFuse, Via::IoUring].into_iter().for_each(|via| mount.answered(via, *op, took, error));
+            }
+        }
+        let report = mount.look();
+        let mut out = Vec::new();
+        push_value(&mut out, Kind::Items, &vec![Item::Traffic(Box::new(report.clone()))]).unwrap();
+        assert!(out.len() <= report.weight() && report.weight() < PIECE_BYTES_MAX as usize, "{}", report.weight());
+        let (_, content) = read(&mut &out[..]).unwrap().unwrap();
+        assert_eq!(decode::<Vec<Item>>(&content).unwrap(), [Item::Traffic(Box::new(report))]);
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use super::abi::{
     CopyRangeIn, CreateIn, FallocateIn, Field, FlushIn, FsyncIn, GetxattrIn, LinkIn, LockIn, LseekIn, MkdirIn, MknodIn,
-    OpenIn, RELEASE_UNLOCKS, ReadIn, ReleaseIn, Rename2In, RenameIn, SetattrIn, SetxattrIn, WriteIn, fattr, opcode,
+    OpenIn, POLL_TELL, PollIn, RELEASE_UNLOCKS, ReadIn, ReleaseIn, Rename2In, RenameIn, SetattrIn, SetxattrIn, WriteIn,
+    fattr, opcode,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AttrChange, NodeId, SetTime, Timestamp};
@@ -126,6 +127,11 @@ pub(super) enum Request<'a> {
         flags: u64,
         wide: bool,
     },
+    /// `tell`: the number by which the kernel wants to hear of the file.
+    Poll {
+        handle: HandleId,
+        tell: Option<u64>,
+    },
     Ioctl,
     /// What the kernel does alone once it has heard that nobody else does.
     Unserved,
@@ -222,6 +228,10 @@ pub(super) fn request<'a>(code: u32, mut arguments: &'a [u8], payload: &'a [u8])
                 wide: code == opcode::COPY_FILE_RANGE_64,
             }
         }
+        opcode::POLL => {
+            let PollIn { handle, file, flags, .. } = fixed(arguments)?;
+            Request::Poll { handle: HandleId(handle), tell: (flags & POLL_TELL != 0).then_some(file) }
+        }
         opcode::IOCTL => Request::Ioctl,
         _ => Request::Unserved,
     })
@@ -303,6 +313,23 @@ mod tests {
         let whole = Request::Setxattr { key: b"user.a", value: b"\0b", flags: 0 };
         assert_eq!(request(opcode::SETXATTR, &size, b"user.a\0\0b").unwrap(), whole);
         assert!(request(opcode::SETXATTR, &size, b"user.a\0b").is_err());
+    }
+
+    #[test]
+    fn a_release_gives_up_locks_only_where_there_are_some() {
+        let mut bytes = NONE;
+        for (release_flags, owner) in [(RELEASE_UNLOCKS, Some(9)), (0, None)] {
+            let asked = ReleaseIn { handle: 3, flags: 0, release_flags, lock_owner: 9 };
+            asked.put(&mut &mut bytes[..]).unwrap();
+            let handle = HandleId(3);
+            assert_eq!(request(opcode::RELEASE, &bytes, b"").unwrap(), Request::Release { handle, owner });
+        }
+        let lock = LockIn { handle: 3, owner: 9, first: 1, last: 2, mode: libc::F_WRLCK, pid: 7, ..LockIn::default() };
+        lock.put(&mut &mut bytes[..]).unwrap();
+        let waits = Request::Setlk { lock, waits: true };
+        assert_eq!(request(opcode::SETLKW, &bytes, b"").unwrap(), waits);
+        assert_eq!(request(opcode::GETLK, &bytes, b"").unwrap(), Request::Getlk(lock));
+        assert!(request(opcode::SETLK, &bytes[..40], b"").is_err());
     }
 
     #[test]
