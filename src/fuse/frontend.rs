@@ -480,6 +480,24 @@ impl Filesystem for Frontend {
         }
     }
 
+    fn poll(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        fh: FileHandle,
+        notifier: PollNotifier,
+        _: PollEvents,
+        flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        // Told over a descriptor of our own, as on the ring: this one would have to be kept with its file.
+        let tell = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY).then(|| notifier.handle().0);
+        match self.answer(Op::Poll, node(ino), || self.handlers.poll(handle(fh), tell)) {
+            Ok(events) => reply.poll(PollEvents::from_bits_retain(events)),
+            Err(errno) => reply.error(errno.into()),
+        }
+    }
+
     fn copy_file_range(
         &self,
         _: &Request,
@@ -559,19 +577,6 @@ impl Filesystem for Frontend {
 
     fn bmap(&self, _: &Request, ino: INodeNo, _: u32, _: u64, reply: ReplyBmap) {
         reply.error(self.refuse(Op::Bmap, ino, Errno::NOT_IMPLEMENTED));
-    }
-
-    fn poll(
-        &self,
-        _: &Request,
-        ino: INodeNo,
-        _: FileHandle,
-        _: PollNotifier,
-        _: PollEvents,
-        _: PollFlags,
-        reply: ReplyPoll,
-    ) {
-        reply.error(self.refuse(Op::Poll, ino, Errno::NOT_IMPLEMENTED));
     }
 
     fn ioctl(

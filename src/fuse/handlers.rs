@@ -3,6 +3,7 @@
 //! Knows nothing of replies, of fuser, or of the way a request came, so that every front-end shares it. Takes no
 //! decision about files: it says in the words of the filesystem what the kernel asked, and what the kernel may cache.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::convert;
 use super::errno::{Errno, Outcome};
 use super::known::Known;
 use super::locking::{Asked, Locking, Reply};
+use super::polls::Polls;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
 use crate::stats::Traffic;
@@ -64,20 +66,24 @@ pub(super) struct Handlers {
     traffic: Arc<Traffic>,
     /// `None` where the kernel keeps the locks of this mount by itself.
     locking: Option<Locking>,
+    polls: Polls,
 }
 
 impl Handlers {
-    /// `device`: a descriptor of the mount where passthrough is wanted. `lifetime`: how long the kernel may believe names
-    /// and attributes; with zero it caches nothing. `locks`: they are kept in the store. `traffic`: where requests are counted.
+    /// `notices`: a descriptor of the mount. `device`: another one, where passthrough is wanted. `lifetime`: how long the
+    /// kernel may believe names and attributes; with zero it caches nothing. `locks`: they are kept in the store. `traffic`:
+    /// where requests are counted.
     pub(super) fn new(
         view: Arc<View>,
+        notices: File,
         device: Option<OwnedFd>,
         lifetime: Duration,
         locks: bool,
         traffic: Arc<Traffic>,
     ) -> Self {
         let locking = locks.then(|| Locking::new(Arc::clone(&view)));
-        Self { locking, view, backing: Backing::new(device), lifetime, known: Arc::new(Known::new()), traffic }
+        let polls = Polls::new(Arc::clone(&view), notices);
+        Self { locking, polls, view, backing: Backing::new(device), lifetime, known: Arc::new(Known::new()), traffic }
     }
 
     /// Where the requests are counted.
@@ -357,9 +363,29 @@ impl Handlers {
         if let (Some(locking), Some(owner)) = (&self.locking, owner) {
             locking.release(node, owner);
         }
+        self.polls.forget(handle);
         // In this order: see `Backing::release`.
         self.backing.release(handle);
         Ok(self.view.release(handle)?)
+    }
+
+    /// What can be done with an open file without waiting, as bits of poll(2); `tell`: the number under which the kernel
+    /// wants to hear when that is more.
+    pub(super) fn poll(&self, handle: HandleId, tell: Option<u64>) -> Outcome<u32> {
+        let always = libc::POLLOUT | libc::POLLWRNORM;
+        // What has changed since it was read is read with POLLIN; programs written for sysfs wait for POLLPRI.
+        let news = libc::POLLIN | libc::POLLRDNORM | libc::POLLPRI;
+        let is_plain = handle.0 & NodeId::VIRTUAL_BIT == 0;
+        Ok(match is_plain || self.polls.ask(handle, tell)? {
+            true if is_plain => always | libc::POLLIN | libc::POLLRDNORM,
+            true => always | news,
+            false => always,
+        } as u32)
+    }
+
+    /// Nobody who polls a file is woken any more.
+    pub(super) fn stop_polls(&self) {
+        self.polls.stop();
     }
 
     pub(super) fn lseek(&self, handle: HandleId, offset: i64, whence: i32) -> Outcome<i64> {

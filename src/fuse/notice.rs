@@ -6,6 +6,7 @@
 //! - pages (the same with an offset): waits for each page that a read or a write has locked;
 //! - a name (`FUSE_NOTIFY_INVAL_ENTRY`): takes the lock of the directory, which the kernel holds while a lookup or a
 //!   change in that directory waits for its answer;
+//! - a file that is polled (`FUSE_NOTIFY_POLL`): wakes whoever waits for it, and takes no lock;
 //! - all names (`FUSE_NOTIFY_INC_EPOCH`, Linux 6.16): one addition, no lock. Every name is asked for again.
 
 use std::fs::File;
@@ -13,6 +14,7 @@ use std::io::{self, IoSlice, Write};
 
 use crate::model::NodeId;
 
+const POLL: i32 = 1;
 const INVAL_INODE: i32 = 2;
 const INVAL_ENTRY: i32 = 3;
 const INC_EPOCH: i32 = 8;
@@ -58,6 +60,12 @@ pub(super) fn name(device: &File, parent: NodeId, name: &[u8]) -> io::Result<Hel
     terminated.extend_from_slice(name);
     terminated.push(0);
     send(device, INVAL_ENTRY, &body, &terminated)
+}
+
+/// Wakes whoever polls the open file that the kernel calls by this number; there may be nobody any more.
+pub(super) fn polled(device: &File, file: u64) -> io::Result<()> {
+    // `fuse_notify_poll_wakeup_out`
+    send(device, POLL, &file.to_ne_bytes(), &[]).map(drop)
 }
 
 /// Makes the kernel ask again for every name. `Unsupported` before Linux 6.16.

@@ -157,6 +157,19 @@ impl WorkRow {
     }
 }
 
+/// A work item with what an entry of a directory shows of it.
+#[derive(Clone, Debug)]
+pub struct WorkEntryRow {
+    /// The item.
+    pub item: WorkRow,
+    /// Its place in the list.
+    pub key: WorkKey,
+    /// The file.
+    pub node: NodeRow,
+    /// Where it stands, if it has one name only.
+    pub only_name: Option<(NodeId, Vec<u8>)>,
+}
+
 /// What is told of a work item besides its row and its path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkFacts {

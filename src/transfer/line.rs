@@ -230,7 +230,7 @@ fn checked(texts: Option<Read>, others: Option<&[(String, String)]>) -> Result<P
     pairs.extend(decoded.map_err(|e| wrong(format!("custom_metadata_b64 is no base64: {e}")))?);
     pairs.sort_unstable();
     let shown = |key: &[u8]| String::from_utf8_lossy(&key[USER.len()..]).into_owned();
-    for (key, value) in &pairs {
+    for (key, value, _) in &pairs {
         if key.len() > XATTR_KEY_BYTES_MAX || key.len() == USER.len() || key.contains(&0) {
             let max = XATTR_KEY_BYTES_MAX - USER.len();
             return Err(wrong(format!("metadata key {:?}: 1 to {max} bytes without NUL", shortened(&shown(key)))));
@@ -247,7 +247,7 @@ fn checked(texts: Option<Read>, others: Option<&[(String, String)]>) -> Result<P
     if let Some(twice) = pairs.windows(2).find(|two| two[0].0 == two[1].0) {
         return Err(wrong(format!("metadata key {:?} comes twice", shown(&twice[0].0))));
     }
-    let list: usize = pairs.iter().map(|(key, _)| key.len() + 1).sum();
+    let list: usize = pairs.iter().map(|(key, ..)| key.len() + 1).sum();
     if pairs.len() > XATTR_COUNT_MAX || list > XATTR_LIST_BYTES_MAX - XATTR_LIST_BYTES_RESERVED {
         return Err(wrong(format!("{} metadata keys, more than a file can have", pairs.len())));
     }

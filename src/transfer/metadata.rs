@@ -1,4 +1,5 @@
-//! Custom metadata in a line: an object of JSON values, and pairs in base64 for what is not UTF-8.
+//! Custom metadata in a line: an object of JSON values, and pairs in base64 for what is not UTF-8. A string is what was
+//! written as text; any other value is one that was written as JSON, and it becomes one again.
 
 use std::fmt;
 
@@ -8,21 +9,23 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
 
+use crate::vfs::AttrRow;
+
 /// The prefix of the attributes that are custom metadata.
 pub(super) const USER: &[u8] = b"user.";
 
-/// Keys, with their prefix, and values.
-pub(super) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+/// Keys, with their prefix, values, and whether a value is the text of a JSON value that is no string.
+pub(super) type Pairs = Vec<AttrRow>;
 
-fn texts(pairs: &Pairs) -> impl Iterator<Item = (&str, &str)> {
-    pairs.iter().filter_map(|(key, value)| {
+fn texts(pairs: &Pairs) -> impl Iterator<Item = (&str, &str, bool)> {
+    pairs.iter().filter_map(|(key, value, json)| {
         let key = std::str::from_utf8(key.strip_prefix(USER)?).ok()?;
-        Some((key, std::str::from_utf8(value).ok()?))
+        Some((key, std::str::from_utf8(value).ok()?, *json))
     })
 }
 
 fn others(pairs: &Pairs) -> impl Iterator<Item = (&[u8], &[u8])> {
-    pairs.iter().filter_map(|(key, value)| {
+    pairs.iter().filter_map(|(key, value, _)| {
         let key = key.strip_prefix(USER)?;
         let is_text = std::str::from_utf8(key).is_ok() && std::str::from_utf8(value).is_ok();
         (!is_text).then_some((key, value.as_slice()))
@@ -41,11 +44,20 @@ impl Texts<'_> {
 impl Serialize for Texts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (key, value) in texts(self.0) {
-            map.serialize_entry(key, value)?;
+        for (key, value, json) in texts(self.0) {
+            match as_json(value).filter(|_| json) {
+                Some(value) => map.serialize_entry(key, value)?,
+                None => map.serialize_entry(key, value)?,
+            }
         }
         map.end()
     }
+}
+
+/// A text as the JSON value that it is, if it is one, no string, and fits into a line.
+fn as_json(text: &str) -> Option<&RawValue> {
+    let value = serde_json::from_str::<&RawValue>(text).ok()?;
+    (!text.starts_with('"') && value.get() == text && !text.contains(['\n', '\r'])).then_some(value)
 }
 
 /// The pairs that are not, as an array of arrays.
@@ -91,13 +103,10 @@ impl<'de> Visitor<'de> for Object {
         let mut pairs = Pairs::new();
         while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
             let raw = value.get();
+            let json = !raw.starts_with('"');
             // A value that is no string is kept as its text: that is what a program reads as the attribute.
-            let text = if raw.starts_with('"') {
-                serde_json::from_str(raw).map_err(A::Error::custom)?
-            } else {
-                raw.to_owned()
-            };
-            pairs.push(([USER, key.as_bytes()].concat(), text.into_bytes()));
+            let text = if json { raw.to_owned() } else { serde_json::from_str(raw).map_err(A::Error::custom)? };
+            pairs.push(([USER, key.as_bytes()].concat(), text.into_bytes(), json));
         }
         Ok(Read(pairs))
     }
@@ -106,7 +115,7 @@ impl<'de> Visitor<'de> for Object {
 /// The pairs of `custom_metadata_b64`.
 pub(super) fn decode_pairs(pairs: &[(String, String)]) -> Result<Pairs, base64::DecodeError> {
     let decode = |text: &String| STANDARD.decode(text);
-    pairs.iter().map(|(key, value)| Ok(([USER, &decode(key)?].concat(), decode(value)?))).collect()
+    pairs.iter().map(|(key, value)| Ok(([USER, &decode(key)?].concat(), decode(value)?, false))).collect()
 }
 
 /// Bytes as base64.

@@ -12,7 +12,7 @@
 //! | `mime_type` | what the extension of the path says, or `null`; computed, and not read by an import |
 //! | `created_at`, `modified_at` | RFC 3339 in UTC, to the nanosecond |
 //! | `version` | how many bodies the file has had |
-//! | `custom_metadata` | the attributes `user.*` without that prefix, as an object; absent when there are none |
+//! | `custom_metadata` | the attributes `user.*` without that prefix, as an object: a string for what was written as text, any other value for what was written as JSON; absent when there are none |
 //! | `custom_metadata_b64` | those of them whose key or value is not UTF-8, as an array of pairs `[key, value]` in base64 |
 //! | `path_b64` | the bytes of a path that is not UTF-8, in base64 |
 //! | `mode` | the permission bits in octal, `"0640"`; only in an export with bodies |
@@ -29,11 +29,15 @@ mod bodies;
 mod export;
 mod import;
 mod line;
+mod local;
 mod metadata;
 mod report;
 mod spool;
+mod upload;
 
-pub use export::{ExportOptions, export};
-pub use import::{Conflict, ImportOptions, import};
+pub use export::{ExportOptions, Selection, Sink, export, export_into};
+pub use import::{Conflict, ImportOptions, ImportRules, import, import_stream};
 pub use line::parse_time;
+pub use local::Local;
 pub use report::{ExportReport, ImportReport, Note};
+pub use upload::Upload;

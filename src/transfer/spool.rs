@@ -39,9 +39,10 @@ impl Spool {
         record.option(line.mode.map(u64::from));
         record.0.extend_from_slice(line.digest.as_bytes());
         record.bytes(line.path.as_bytes());
-        for (key, value) in &line.metadata {
+        for (key, value, json) in &line.metadata {
             record.bytes(key);
             record.bytes(value);
+            record.0.push(u8::from(*json));
         }
         let length = (self.record.len() as u64).to_le_bytes();
         self.out.write_all(&length).and_then(|()| self.out.write_all(&self.record)).map_err(failed)
@@ -76,7 +77,7 @@ impl Spooled {
         let path = VPath::parse(fields.bytes()?)?;
         let mut metadata = Vec::new();
         while !fields.0.is_empty() {
-            metadata.push((fields.bytes()?.to_vec(), fields.bytes()?.to_vec()));
+            metadata.push((fields.bytes()?.to_vec(), fields.bytes()?.to_vec(), fields.take(1)? == [1]));
         }
         Ok(Some((number, Line { path, digest, size, created, modified, version, mode, metadata })))
     }

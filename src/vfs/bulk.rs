@@ -3,6 +3,8 @@
 //! [`Vfs::bulk`] is one operation: all of it or nothing. Nobody else reads or writes the store meanwhile, so whoever uses
 //! it has done all that can be done before. It decides nothing: which of the two wins is for `transfer/`.
 
+use std::collections::HashMap;
+
 use super::arrivals::{Arrivals, Arrived};
 use super::attrs::blocks_of;
 use super::body::put_small;
@@ -13,13 +15,15 @@ use super::resolve::paths_of;
 use super::store::{Removal, Side, Vfs};
 use super::work::keeper;
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BlobRow, BodyChange, BodyRow, NodeRow, WriteTxn};
+use crate::meta::{AttrRow, BlobId, BlobRow, BodyChange, BodyRow, NodeRow, WriteTxn};
 use crate::model::work::key;
 use crate::model::{Attr, Caller, Change, Digest, Kind, Name, NodeId, Timestamp, VPath, perm};
 use crate::work::Scope;
 
 /// The prefix of the attributes that are custom metadata.
 const USER: &[u8] = b"user.";
+/// How many blobs are remembered, and counted together, at a time.
+const BLOBS_MAX: usize = 65_536;
 /// The permission bits of directories that are made on the way.
 const DIRECTORY_MODE: u32 = 0o755;
 
@@ -35,6 +39,10 @@ pub struct Bulk<'a> {
     now: Timestamp,
     /// The directories from the root to the last path that was asked for, as far as they exist.
     trail: Vec<Step>,
+    /// Blobs that were asked for, and are what they were: whoever drops one forgets all of them.
+    blobs: HashMap<Digest, BlobRow>,
+    /// References that are not counted in the rows yet.
+    refs: HashMap<BlobId, u64>,
     /// Files whose attributes the queue follows from have changed: it follows when all files are there.
     work: Vec<NodeId>,
 }
@@ -45,6 +53,28 @@ struct Step {
     row: NodeRow,
     /// Names were made in it, and its row does not say so yet.
     changed: bool,
+    /// In a directory that this operation has made: the last name made in it. What sorts behind is not there, and needs not
+    /// be looked for, as the lines of an export come in their order.
+    last: Option<Vec<u8>>,
+}
+
+impl Step {
+    fn of(name: &[u8], row: NodeRow, is_new: bool) -> Self {
+        Self { name: name.to_vec(), row, changed: false, last: is_new.then(Vec::new) }
+    }
+
+    /// Whether it is certain that there is no such name.
+    fn lacks(&self, name: Name<'_>) -> bool {
+        self.last.as_ref().is_some_and(|last| name.as_bytes() > last.as_slice())
+    }
+
+    /// A name is made.
+    fn has(&mut self, name: Name<'_>) {
+        if let Some(last) = self.last.as_mut().filter(|last| name.as_bytes() > last.as_slice()) {
+            last.clear();
+            last.extend_from_slice(name.as_bytes());
+        }
+    }
 }
 
 /// What stands at a path.
@@ -97,7 +127,7 @@ pub struct BulkNew<'r> {
     /// Its permission bits.
     pub mode: Option<u32>,
     /// Its custom metadata, by key, the keys with their prefix.
-    pub metadata: &'r [(Vec<u8>, Vec<u8>)],
+    pub metadata: &'r [AttrRow],
 }
 
 impl Vfs {
@@ -115,11 +145,12 @@ impl Vfs {
     ) -> Result<T> {
         let now = self.now();
         let value = self.change_alone(keep, |txn, side, ceiling| {
-            let root = Step { name: Vec::new(), row: txn.node(NodeId::ROOT)?, changed: false };
-            let mut bulk =
-                Bulk { vfs: self, txn, side, ceiling, arrivals, caller, now, trail: vec![root], work: Vec::new() };
+            let trail = vec![Step::of(b"", txn.node(NodeId::ROOT)?, false)];
+            let (blobs, refs, work) = (HashMap::new(), HashMap::new(), Vec::new());
+            let mut bulk = Bulk { vfs: self, txn, side, ceiling, arrivals, caller, now, trail, blobs, refs, work };
             let value = operation(&mut bulk)?;
             bulk.leave_to(0)?;
+            bulk.count_refs()?;
             bulk.keep_queue()?;
             Ok(value)
         })?;
@@ -146,17 +177,23 @@ impl Bulk<'_> {
         let same = self.trail[1..].iter().zip(&parents).take_while(|(step, name)| step.name == name.as_bytes()).count();
         self.leave_to(same + 1)?;
         for name in &parents[same..] {
-            match self.txn.child(self.here(), *name)? {
+            match self.child(*name)? {
                 None => return Ok(Found::Nothing),
                 Some(row) if row.attr.kind != Kind::Directory => return Ok(Found::Blocked),
-                Some(row) => self.trail.push(Step { name: name.as_bytes().to_vec(), row, changed: false }),
+                Some(row) => self.trail.push(Step::of(name.as_bytes(), row, false)),
             }
         }
-        match self.txn.child(self.here(), last)? {
+        match self.child(last)? {
             None => Ok(Found::Nothing),
             Some(row) if row.attr.kind != Kind::File => Ok(Found::Other(row.attr.kind)),
             Some(row) => self.file(row).map(Found::File),
         }
+    }
+
+    /// What a name leads to in the last directory of the trail.
+    fn child(&self, name: Name<'_>) -> Result<Option<NodeRow>> {
+        let is_absent = self.trail.last().is_some_and(|step| step.lacks(name));
+        if is_absent { Ok(None) } else { self.txn.child(self.here(), name) }
     }
 
     fn file(&self, row: NodeRow) -> Result<BulkFile> {
@@ -183,12 +220,19 @@ impl Bulk<'_> {
     ///
     /// # Errors
     /// What the database reports.
-    pub fn body(&self, digest: &Digest) -> Result<Option<BulkBody>> {
+    pub fn body(&mut self, digest: &Digest) -> Result<Option<BulkBody>> {
         if *digest == Digest::EMPTY {
             return Ok(Some(BulkBody(Source::Empty)));
         }
+        if let Some(blob) = self.blobs.get(digest) {
+            return Ok(Some(BulkBody(Source::Stored(*blob))));
+        }
         let stored = self.txn.find_blob(digest)?.filter(|blob| self.vfs.is_intact(blob));
         if let Some(blob) = stored {
+            if self.blobs.len() == BLOBS_MAX {
+                self.blobs.clear();
+            }
+            self.blobs.insert(*digest, blob);
             return Ok(Some(BulkBody(Source::Stored(blob))));
         }
         let came = self.arrivals.came.get(digest).filter(|came| match came {
@@ -245,11 +289,12 @@ impl Bulk<'_> {
         };
         self.txn.insert_node(&NodeRow { attr, version: new.version, body }, None)?;
         self.txn.insert_entry(above.id, last, id)?;
-        for (key, value) in new.metadata {
-            self.vfs.space.take(value.len() as u64)?;
-            self.txn.set_attr(id, key, value)?;
+        here.has(last);
+        for entry in new.metadata {
+            self.vfs.space.take(entry.1.len() as u64)?;
+            self.txn.set_attr_row(id, entry)?;
         }
-        if new.metadata.iter().any(|(key, _)| key::is_kept(key)) {
+        if new.metadata.iter().any(|(key, ..)| key::is_kept(key)) {
             self.work.push(id);
         }
         Ok(())
@@ -270,7 +315,10 @@ impl Bulk<'_> {
         let new = NewNode { kind: Kind::Directory, mode: DIRECTORY_MODE, rdev: 0, target: None, version: 1 };
         self.vfs.space.take(DIRECTORY_BYTES)?;
         let row = make_node(self.txn, self.side, &self.caller, self.here(), name, &new, self.now)?;
-        self.trail.push(Step { name: name.as_bytes().to_vec(), row, changed: false });
+        if let Some(here) = self.trail.last_mut() {
+            here.has(name);
+        }
+        self.trail.push(Step::of(name.as_bytes(), row, true));
         Ok(())
     }
 
@@ -281,6 +329,9 @@ impl Bulk<'_> {
     pub fn replace(&mut self, file: &BulkFile, new: &BulkNew<'_>) -> Result<()> {
         let row = &file.row;
         let (body, size, blocks) = self.refer(&new.body)?;
+        // The last reference may be one that is not counted yet, and a blob may go.
+        self.count_refs()?;
+        self.blobs.clear();
         let change = BodyChange { size, blocks, mtime: new.modified, ctime: self.now, new_version: false, body };
         self.txn.update_body(row.attr.id, &change)?;
         self.side.drop_body(self.txn, row.body)?;
@@ -303,15 +354,16 @@ impl Bulk<'_> {
         let mode = new.mode.map_or(file.row.attr.mode, |mode| mode & 0o777);
         self.txn.update_attr(&Attr { mode, mtime: new.modified, ctime: self.now, ..file.row.attr })?;
         self.txn.set_origin(id, new.created, version)?;
-        let before: Vec<_> = self.txn.attrs(id)?.into_iter().filter(|(key, _)| key.starts_with(USER)).collect();
-        for (key, _) in before.iter().filter(|(key, _)| new.metadata.iter().all(|(other, _)| other != key)) {
+        let before: Vec<_> = self.txn.attrs_with_json(id)?;
+        let before: Vec<_> = before.into_iter().filter(|(key, ..)| key.starts_with(USER)).collect();
+        for (key, ..) in before.iter().filter(|(key, ..)| new.metadata.iter().all(|(other, ..)| other != key)) {
             self.txn.delete_attr(id, key)?;
         }
         for entry in new.metadata.iter().filter(|entry| !before.contains(entry)) {
             self.vfs.space.take(entry.1.len() as u64)?;
-            self.txn.set_attr(id, &entry.0, &entry.1)?;
+            self.txn.set_attr_row(id, entry)?;
         }
-        if new.metadata.iter().chain(&before).any(|(key, _)| key::is_kept(key)) {
+        if new.metadata.iter().chain(&before).any(|(key, ..)| key::is_kept(key)) {
             self.work.push(id);
         }
         Ok(())
@@ -323,7 +375,10 @@ impl Bulk<'_> {
             Source::Empty => return Ok((BodyRow::Empty, 0, 0)),
             Source::Stored(blob) => {
                 self.vfs.space.take(0)?;
-                self.txn.add_blob_ref(blob.id)?;
+                if self.refs.len() == BLOBS_MAX {
+                    self.count_refs()?;
+                }
+                *self.refs.entry(blob.id).or_default() += 1;
                 return Ok((BodyRow::Blob(blob.id), blob.size, blob.blocks));
             }
             Source::Came(digest, arrived) => (digest, arrived),
@@ -356,6 +411,11 @@ impl Bulk<'_> {
                 Ok((BodyRow::Blob(blob), *size, *blocks))
             }
         }
+    }
+
+    /// Counts in the rows what was referred to.
+    fn count_refs(&mut self) -> Result<()> {
+        self.refs.drain().try_for_each(|(blob, refs)| self.txn.add_blob_refs(blob, refs))
     }
 
     fn here(&self) -> NodeId {

@@ -436,11 +436,16 @@ impl Vfs {
             changes::note(meta.take_noted());
         }
         let value = outcome?;
+        if side.moved.iter().any(Moved::is_of_a_worker) {
+            // A process that is killed takes what is not committed with it: the worker whose claim that was, and the next
+            // one who gets the item, would both have it, under one number; and what was completed would be done again.
+            meta.commit()?;
+        }
         if !side.moved.is_empty() {
             self.changes.note_effects(side.moved.iter().map(|moved| moved.node));
             self.feed.publish(meta.read(), &side.moved, self.now())?;
         }
-        if !was_dirty {
+        if !was_dirty && meta.is_dirty() {
             self.housekeeper.work.lock().dirty = true;
             self.housekeeper.wake.notify_one();
         }

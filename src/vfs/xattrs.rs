@@ -79,7 +79,7 @@ impl Vfs {
                 (_, Some(_)) => {}
             }
             if json {
-                txn.set_attr_json(id, key, value)?;
+                txn.set_attr_row(id, &(key.to_vec(), value.to_vec(), true))?;
             } else {
                 txn.set_attr(id, key, value)?;
             }
@@ -87,6 +87,8 @@ impl Vfs {
             if key::is_kept(key) {
                 side.queue_used = true;
                 keeper(txn, side, now, *scope).attribute_set(&node, key, value)?;
+            } else if side.queue_used && key::is_shown(key) {
+                txn.show_work(id)?;
             }
             Ok(())
         })
@@ -122,6 +124,8 @@ impl Vfs {
             if side.queue_used && key::is_kept(key) {
                 let node = txn.node(id)?;
                 keeper(txn, side, now, Scope::EVERYTHING).attribute_removed(&node, key)?;
+            } else if side.queue_used && key::is_shown(key) {
+                txn.show_work(id)?;
             }
             Ok(())
         })

@@ -76,6 +76,15 @@ impl View {
         self.vfs().release(handle)
     }
 
+    /// Whether there is something to read: always, except where somebody who has read a computed file waits for it to
+    /// change. He is woken by changes of the queue ([`Vfs::work_wait`](crate::vfs::Vfs::work_wait)), and asks again.
+    ///
+    /// # Errors
+    /// `BadHandle`, what computing the file reports.
+    pub fn is_ready(&self, handle: HandleId) -> Result<bool> {
+        if Trees::owns(handle) { self.trees.is_news(handle) } else { Ok(true) }
+    }
+
     /// As [`Vfs::seek`](crate::vfs::Vfs::seek).
     ///
     /// # Errors

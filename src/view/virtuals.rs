@@ -69,6 +69,11 @@ pub(super) trait Tree: Send + Sync + Debug {
     /// All bytes of a file.
     fn read_file(&self, file: Place) -> Result<Vec<u8>>;
 
+    /// Whether poll(2) on a file waits for its bytes to change. Whoever waits is woken by changes of the queue.
+    fn is_waited_for(&self, _file: Place) -> bool {
+        false
+    }
+
     /// Where a symbolic link points.
     fn read_link(&self, _link: Place) -> Result<Vec<u8>> {
         Err(Error::new(ErrorKind::Invalid, "read a link of what is none"))
@@ -93,8 +98,15 @@ pub(super) fn read_only() -> Error {
 
 /// An open file or directory of a tree.
 enum Open {
-    File(Arc<[u8]>),
-    Directory { id: NodeId, listing: Box<dyn Listing> },
+    /// What a reader is given: made when he begins, and again when he begins anew.
+    File {
+        id: NodeId,
+        given: Option<Arc<[u8]>>,
+    },
+    Directory {
+        id: NodeId,
+        listing: Box<dyn Listing>,
+    },
 }
 
 /// The trees of one view, and what is open in them.
@@ -166,19 +178,34 @@ impl Trees {
     }
 
     pub(super) fn open(&self, id: NodeId) -> Result<HandleId> {
-        let (tree, place) = self.at(id)?;
-        Ok(self.keep(Open::File(tree.read_file(place)?.into())))
+        self.at(id)?;
+        Ok(self.keep(Open::File { id, given: None }))
     }
 
     pub(super) fn read(&self, handle: HandleId, offset: u64, into: &mut [u8]) -> Result<usize> {
-        let bytes = match &*self.get(handle)?.lock() {
-            Open::File(bytes) => Arc::clone(bytes),
+        let bytes = match &mut *self.get(handle)?.lock() {
+            Open::File { given: Some(given), .. } if offset > 0 => Arc::clone(given),
+            Open::File { id, given } => {
+                let (tree, place) = self.at(*id)?;
+                Arc::clone(given.insert(tree.read_file(place)?.into()))
+            }
             Open::Directory { .. } => return Err(Error::new(ErrorKind::IsADirectory, "read a directory as a file")),
         };
         let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
         let length = rest.len().min(into.len());
         into[..length].copy_from_slice(&rest[..length]);
         Ok(length)
+    }
+
+    /// Whether whoever reads from the beginning is given something else than the last time. What does not change by itself
+    /// is always ready, and so is what has not been read yet.
+    pub(super) fn is_news(&self, handle: HandleId) -> Result<bool> {
+        let (id, given) = match &*self.get(handle)?.lock() {
+            Open::File { id, given: Some(given) } => (*id, Arc::clone(given)),
+            _ => return Ok(true),
+        };
+        let (tree, place) = self.at(id)?;
+        Ok(!tree.is_waited_for(place) || *tree.read_file(place)? != *given)
     }
 
     pub(super) fn open_directory(&self, id: NodeId) -> Result<HandleId> {

@@ -1,6 +1,8 @@
 //! `/.work`: the queue as directories. A directory for each state, and in it a symbolic link to each item that stands there;
 //! moving a link to another directory is the transition, and of many who move the same one exactly one succeeds.
 //!
+//! Whoever has read `status.json` can wait with poll(2) until its counts are others.
+//!
 //! A link shows the owner and the times of its file. Everybody may move links as far as the directories are concerned;
 //! what decides is whether he may write to the file, as for setting its attributes by hand.
 
@@ -155,6 +157,10 @@ impl Tree for WorkTree {
             At::Status => self.status(),
             _ => Err(Error::new(ErrorKind::Invalid, "read what is no file")),
         }
+    }
+
+    fn is_waited_for(&self, file: Place) -> bool {
+        file == STATUS_PLACE
     }
 
     fn read_link(&self, link: Place) -> Result<Vec<u8>> {

@@ -34,14 +34,16 @@ pub fn entries(
     scope: &Scope<'_>,
     after: WorkKey,
 ) -> Result<(Vec<WorkEntry>, Option<WorkKey>)> {
-    let rows = read.work_page(list, after, BATCH)?;
-    let next = rows.last().map(|(_, key)| *key).filter(|_| rows.len() == BATCH);
+    let rows = read.work_entries(list, after, BATCH)?;
+    let next = rows.last().map(|row| row.key).filter(|_| rows.len() == BATCH);
     let mut paths = Paths::new(read);
     let mut entries = Vec::with_capacity(rows.len());
-    for (row, _) in rows {
-        if let Some(path) = paths.of(row.node, scope)? {
-            entries.push(shown(read, &row, path)?);
-        }
+    for row in rows {
+        let path = match &row.only_name {
+            Some((directory, name)) => paths.at(*directory, name)?.filter(|path| scope.holds(path)),
+            None => paths.of(row.item.node, scope)?,
+        };
+        entries.extend(path.map(|path| shown(&row.item, row.node.attr, path)));
     }
     Ok((entries, next))
 }
@@ -57,7 +59,7 @@ pub fn entry(read: ReadTxn<'_>, list: WorkList, node: NodeId, scope: &Scope<'_>)
     };
     let Some(row) = read.work(node)?.filter(stands) else { return Ok(None) };
     let Some(path) = Paths::new(read).of(node, scope)? else { return Ok(None) };
-    shown(read, &row, path).map(Some)
+    Ok(Some(shown(&row, read.node(node)?.attr, path)))
 }
 
 /// The number of the file that an entry of this name would be.
@@ -73,9 +75,9 @@ pub fn node_of(name: &[u8]) -> Option<NodeId> {
     std::str::from_utf8(digits).ok()?.parse().ok().map(NodeId)
 }
 
-fn shown(read: ReadTxn<'_>, row: &WorkRow, path: VPath) -> Result<WorkEntry> {
+fn shown(row: &WorkRow, attr: Attr, path: VPath) -> WorkEntry {
     let name = name(row, path.names().next_back().map_or(&[][..], |name| name.as_bytes()));
-    Ok(WorkEntry { node: row.node, name, attr: read.node(row.node)?.attr, path })
+    WorkEntry { node: row.node, name, attr, path }
 }
 
 fn name(row: &WorkRow, file: &[u8]) -> Vec<u8> {

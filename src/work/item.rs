@@ -28,7 +28,7 @@ pub struct WorkItem {
     pub state: Status,
     /// Lower first.
     pub priority: Option<i64>,
-    /// Dependencies that are not completed.
+    /// Dependencies that are not completed, as far as the caller may see them.
     pub blocker_count: u64,
     /// Who has it.
     pub worker_id: Option<String>,

@@ -20,6 +20,14 @@ pub struct Moved {
     pub last_name: Option<(NodeId, Vec<u8>)>,
 }
 
+impl Moved {
+    /// Whether a worker got it, or it came from one: he acts on the answer.
+    #[must_use]
+    pub fn is_of_a_worker(&self) -> bool {
+        [self.from, self.to].contains(&Some(Status::InProgress))
+    }
+}
+
 /// Keeps the queue during one operation.
 #[derive(Debug)]
 pub struct Keeper<'a> {
@@ -57,7 +65,7 @@ impl<'a> Keeper<'a> {
             key::STATUS => self.set_status(node, Status::parse(value)?),
             key::PRIORITY => work::parse_priority(value).and_then(|_| self.refresh(node)),
             key::LEASE_UNTIL => work::parse_lease(value).and_then(|_| self.refresh(node)),
-            key::STARTED_AT => self.refresh(node),
+            key::STARTED_AT => self.refresh(node).and_then(|()| self.txn.show_work(node.attr.id)),
             key::DEPENDS_ON => self.set_dependencies(node, &work::parse_depends_on(value)?),
             _ => Ok(()),
         }
@@ -74,7 +82,7 @@ impl<'a> Keeper<'a> {
         match key {
             key::STATUS => self.leave(node.attr.id, None),
             key::DEPENDS_ON => self.set_dependencies(node, &[]),
-            key if key::is_kept(key) => self.refresh(node),
+            key if key::is_kept(key) => self.refresh(node).and_then(|()| self.txn.show_work(node.attr.id)),
             _ => Ok(()),
         }
     }
@@ -95,7 +103,11 @@ impl<'a> Keeper<'a> {
         for id in files {
             let Some(node) = self.txn.find_node(*id)?.filter(is_file) else { continue };
             match self.txn.attr(*id, key::STATUS)?.map(|value| Status::parse(&value)) {
-                Some(Ok(status)) => self.set_status(&node, status).and_then(|()| self.refresh(&node))?,
+                Some(Ok(status)) => {
+                    self.set_status(&node, status)?;
+                    self.refresh(&node)?;
+                    self.txn.show_work(*id)?;
+                }
                 _ => self.leave(*id, None)?,
             }
         }
@@ -142,6 +154,10 @@ impl<'a> Keeper<'a> {
         let open = old.map_or_else(|| self.txn.count_open_dependencies(id), |row| Ok(row.open))?;
         let row = WorkRow { claim, open, ..derive(self.txn, node, status)? };
         self.put(old.as_ref(), &row)?;
+        if old.is_some() {
+            // A new row has them already.
+            self.txn.show_work(id)?;
+        }
         if (was == Some(Status::Completed)) != (status == Status::Completed) {
             self.tell_dependents(id)?;
         }

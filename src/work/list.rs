@@ -27,7 +27,7 @@ pub fn page(read: ReadTxn<'_>, list: WorkList, scope: &Scope<'_>, after: WorkKey
     let mut items = Vec::new();
     for (row, key) in rows {
         if let Some(path) = paths.of(row.node, scope)? {
-            items.push(shown(read, &row, &path)?);
+            items.push(shown(&mut paths, &row, &path, scope)?);
         }
         if items.len() == wanted {
             next = Some(key);
@@ -43,8 +43,9 @@ pub fn page(read: ReadTxn<'_>, list: WorkList, scope: &Scope<'_>, after: WorkKey
 /// What the database reports.
 pub fn item(read: ReadTxn<'_>, id: NodeId, scope: &Scope<'_>) -> Result<Option<WorkItem>> {
     let Some(row) = read.work(id)? else { return Ok(None) };
-    let Some(path) = Paths::new(read).of(id, scope)? else { return Ok(None) };
-    shown(read, &row, &path).map(Some)
+    let mut paths = Paths::new(read);
+    let Some(path) = paths.of(id, scope)? else { return Ok(None) };
+    shown(&mut paths, &row, &path, scope).map(Some)
 }
 
 /// How many items of a scope stand where.
@@ -102,7 +103,8 @@ pub fn why(read: ReadTxn<'_>, id: NodeId, scope: &Scope<'_>) -> Result<Option<St
     Ok(Some(lines.join("\n")))
 }
 
-fn shown(read: ReadTxn<'_>, row: &WorkRow, path: &VPath) -> Result<WorkItem> {
+fn shown(paths: &mut Paths<'_>, row: &WorkRow, path: &VPath, scope: &Scope<'_>) -> Result<WorkItem> {
+    let read = paths.read();
     let facts = read.work_facts(row.node)?;
     let lease = if row.lease.is_some() { read.attr(row.node, key::LEASE_UNTIL)? } else { None };
     Ok(WorkItem {
@@ -116,7 +118,7 @@ fn shown(read: ReadTxn<'_>, row: &WorkRow, path: &VPath) -> Result<WorkItem> {
         status: row.status,
         state: row.state(),
         priority: row.priority,
-        blocker_count: row.open,
+        blocker_count: blockers(paths, row, scope)?,
         worker_id: facts.worker_id,
         started_at: facts.started_at,
         completed_at: facts.completed_at,
@@ -124,4 +126,18 @@ fn shown(read: ReadTxn<'_>, row: &WorkRow, path: &VPath) -> Result<WorkItem> {
         claim: row.claim,
         tags: facts.tags,
     })
+}
+
+/// How many open dependencies of an item the caller may see, wherever he looks: of another's files he does not even learn
+/// how many there are.
+fn blockers(paths: &mut Paths<'_>, row: &WorkRow, scope: &Scope<'_>) -> Result<u64> {
+    let scope = scope.anywhere();
+    if row.open == 0 || scope.is_everything() {
+        return Ok(row.open);
+    }
+    let mut seen = 0;
+    for target in paths.read().open_dependencies(row.node)? {
+        seen += u64::from(paths.of(target, &scope)?.is_some());
+    }
+    Ok(seen)
 }

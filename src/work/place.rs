@@ -39,6 +39,12 @@ impl<'a> Scope<'a> {
         Self { under: path.filter(|path| **path != VPath::root()), ..self }
     }
 
+    /// The same without a path at or below which to look.
+    #[must_use]
+    pub fn anywhere(self) -> Self {
+        Self { under: None, ..self }
+    }
+
     /// Whether a path is one of them.
     #[must_use]
     pub fn holds(&self, path: &VPath) -> bool {
@@ -69,6 +75,12 @@ impl<'a> Paths<'a> {
     #[must_use]
     pub fn new(read: ReadTxn<'a>) -> Self {
         Self { read, directories: HashMap::from([(NodeId::ROOT, Some(Vec::new()))]) }
+    }
+
+    /// The moment.
+    #[must_use]
+    pub fn read(&self) -> ReadTxn<'a> {
+        self.read
     }
 
     /// The path under which a caller sees a node: of several names the one in the directory of the smallest number, and

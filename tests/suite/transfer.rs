@@ -3,9 +3,11 @@
 mod command;
 mod conflicts;
 mod crash;
+mod live;
 mod malformed;
 mod moment;
 mod place;
 mod round_trip;
 mod seed;
 mod tenants;
+mod values;

@@ -5,16 +5,19 @@
 
 mod commands;
 mod door;
+mod doors;
 mod find;
 mod lease;
 mod live;
 mod migrate;
+mod proof;
 mod queue;
 mod race;
 mod random;
 mod seed;
 mod store;
 mod transitions;
+mod waiting;
 
 #[path = "../../examples/work_queue.rs"]
 mod work_queue;

@@ -157,6 +157,10 @@ structure! {
     FallocateIn 32 { handle: u64, offset: u64, length: u64, mode: u32, padding: u32 }
     /// `fuse_lseek_in`
     LseekIn 24 { handle: u64, offset: u64, whence: u32, padding: u32 }
+    /// `fuse_poll_in`
+    PollIn 24 { handle: u64, file: u64, flags: u32, events: u32 }
+    /// `fuse_poll_out`
+    PollOut 8 { events: u32, padding: u32 }
     /// `fuse_copy_file_range_in`
     CopyRangeIn 56 {
         handle: u64, offset: u64, to_node: u64, to_handle: u64, to_offset: u64, length: u64, flags: u64,
@@ -234,6 +238,9 @@ pub(super) mod fattr {
     pub(crate) const ATIME_NOW: u32 = 1 << 7;
     pub(crate) const MTIME_NOW: u32 = 1 << 8;
 }
+
+/// `FUSE_POLL_SCHEDULE_NOTIFY` of `fuse_poll_in.flags`: the kernel wants to be told.
+pub(super) const POLL_TELL: u32 = 1 << 0;
 
 /// The bits of `fuse_open_out.open_flags`
 pub(super) mod fopen {

@@ -5,7 +5,8 @@
 
 use super::abi::{
     CopyRangeIn, CreateIn, FallocateIn, Field, FlushIn, FsyncIn, GetxattrIn, LinkIn, LockIn, LseekIn, MkdirIn, MknodIn,
-    OpenIn, RELEASE_UNLOCKS, ReadIn, ReleaseIn, Rename2In, RenameIn, SetattrIn, SetxattrIn, WriteIn, fattr, opcode,
+    OpenIn, POLL_TELL, PollIn, RELEASE_UNLOCKS, ReadIn, ReleaseIn, Rename2In, RenameIn, SetattrIn, SetxattrIn, WriteIn,
+    fattr, opcode,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AttrChange, NodeId, SetTime, Timestamp};
@@ -126,6 +127,11 @@ pub(super) enum Request<'a> {
         flags: u64,
         wide: bool,
     },
+    /// `tell`: the number by which the kernel wants to hear of the file.
+    Poll {
+        handle: HandleId,
+        tell: Option<u64>,
+    },
     Ioctl,
     /// What the kernel does alone once it has heard that nobody else does.
     Unserved,
@@ -221,6 +227,10 @@ pub(super) fn request<'a>(code: u32, mut arguments: &'a [u8], payload: &'a [u8])
                 flags: asked.flags,
                 wide: code == opcode::COPY_FILE_RANGE_64,
             }
+        }
+        opcode::POLL => {
+            let PollIn { handle, file, flags, .. } = fixed(arguments)?;
+            Request::Poll { handle: HandleId(handle), tell: (flags & POLL_TELL != 0).then_some(file) }
         }
         opcode::IOCTL => Request::Ioctl,
         _ => Request::Unserved,

@@ -155,6 +155,7 @@ fn run(
             let size = handlers.copy_file_range(from, to, length, flags)?;
             if wide { encode::copied(payload, size) } else { encode::written(payload, size) }
         }
+        Request::Poll { handle, tell } => encode::polled(payload, handlers.poll(handle, tell)?),
         Request::Ioctl => return Err(Errno::NO_IOCTL.into()),
         Request::Unserved => return Err(Errno::NOT_IMPLEMENTED.into()),
     };

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::abi::{
-    AttrOut, Attributes, CopyRangeOut, Dirent, EntryOut, Field, GetxattrOut, LockOut, LseekOut, OpenOut, StatfsOut,
-    WriteOut, fopen,
+    AttrOut, Attributes, CopyRangeOut, Dirent, EntryOut, Field, GetxattrOut, LockOut, LseekOut, OpenOut, PollOut,
+    StatfsOut, WriteOut, fopen,
 };
 use crate::fuse::convert::lock_type;
 use crate::fuse::handlers::{Access, Xattr};
@@ -95,6 +95,11 @@ pub(super) fn copied(into: &mut [u8], size: u32) -> Option<usize> {
 /// A position in a file.
 pub(super) fn offset(into: &mut [u8], offset: i64) -> Option<usize> {
     put(into, LseekOut { offset: offset.cast_unsigned() })
+}
+
+/// What can be done with a file without waiting.
+pub(super) fn polled(into: &mut [u8], events: u32) -> Option<usize> {
+    put(into, PollOut { events, padding: 0 })
 }
 
 /// An attribute, or its size.

@@ -20,11 +20,11 @@ pub struct ReadTxn<'a> {
 }
 
 macro_rules! select_node {
-    ($tail:literal) => {
+    ($($tail:literal),+) => {
         concat!(
             "SELECT n.id, n.mode, n.uid, n.gid, n.rdev, n.nlink, n.size, n.blocks, n.atime, n.mtime, n.ctime, \
              n.btime, n.version, n.blob, n.draft ",
-            $tail
+            $($tail),+
         )
     };
 }

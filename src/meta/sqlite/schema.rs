@@ -1,15 +1,15 @@
 //! The tables, a sentence for every column.
 //!
 //! The format's number is `PRAGMA user_version`. A change of the schema is a new number and a step in [`migrate`]; a store
-//! of a later number is refused. Of formats 1 and 2 no version was released.
+//! of a later number is refused. Of formats 1 to 3 no version was released.
 
 use rusqlite::Connection;
 
-use super::work::schema::{TABLES, VIEWS};
+use super::work::schema::{FORGET_QUEUE, FROM_FORMAT_3, INDEXES, TABLES, TRIGGERS, VIEWS, WORK};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The format of stores that this code writes, and the latest that it reads.
-pub const FORMAT: i64 = 3;
+pub const FORMAT: i64 = 4;
 
 /// `PRAGMA application_id`: "nxfs", so that file(1) and fsck can tell the database from another's.
 pub(super) const APPLICATION_ID: i64 = 0x6e78_6673;
@@ -103,10 +103,18 @@ CREATE TABLE condemned (
 const JSON: &str = "ALTER TABLE attr ADD COLUMN json INTEGER NOT NULL DEFAULT 0;";
 const QUEUE_UNKNOWN: &str = "INSERT OR REPLACE INTO setting (key, value) VALUES ('work_unknown', 1);";
 
+/// From format 2 to 3: blobs are found by the beginning of their digest.
+const FORGET_BLOBS: &str = "ALTER TABLE blob RENAME TO blob_2;";
+const FROM_FORMAT_2: &str = "
+    INSERT INTO blob SELECT id, digest, size, blocks, refs, place, file_inode, file_ctime FROM blob_2 ORDER BY id;
+    DROP TABLE blob_2;
+    INSERT INTO blob_head (head, blob) SELECT SUBSTR(digest, 1, 8), id FROM blob ORDER BY 1, 2;
+    INSERT OR REPLACE INTO setting (key, value) SELECT 'blob_mark', COALESCE(MAX(id), 0) FROM blob;";
+
 /// Sets up an empty database.
 pub(super) fn create(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {CREATE} {BLOBS} {TABLES} {VIEWS}
+        "BEGIN IMMEDIATE; {CREATE} {BLOBS} {WORK} {INDEXES} {TABLES} {TRIGGERS} {VIEWS}
          PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT};
          COMMIT;"
     ))
@@ -118,18 +126,17 @@ pub(super) fn migrate(conn: &Connection, format: i64) -> rusqlite::Result<()> {
     if format >= FORMAT {
         return Ok(());
     }
-    let queue = if format < 2 { format!("{JSON} {TABLES} {VIEWS} {QUEUE_UNKNOWN}") } else { String::new() };
-    // The views name the table, and are to go on naming it: sqlite.org/lang_altertable.html.
+    let queue = match format {
+        1 => format!("{JSON} {WORK} {INDEXES} {TABLES} {TRIGGERS} {VIEWS} {QUEUE_UNKNOWN}"),
+        _ => format!("{FORGET_QUEUE} {WORK} {FROM_FORMAT_3} {INDEXES} {TRIGGERS} {VIEWS}"),
+    };
+    let blobs = if format < 3 { format!("{FORGET_BLOBS} {BLOBS} {FROM_FORMAT_2}") } else { String::new() };
+    // The views name tables, and are to go on naming them: sqlite.org/lang_altertable.html.
     conn.execute_batch(&format!(
         "PRAGMA legacy_alter_table = ON;
          BEGIN IMMEDIATE;
          {queue}
-         ALTER TABLE blob RENAME TO blob_2;
-         {BLOBS}
-         INSERT INTO blob SELECT id, digest, size, blocks, refs, place, file_inode, file_ctime FROM blob_2 ORDER BY id;
-         DROP TABLE blob_2;
-         INSERT INTO blob_head (head, blob) SELECT SUBSTR(digest, 1, 8), id FROM blob ORDER BY 1, 2;
-         INSERT OR REPLACE INTO setting (key, value) SELECT 'blob_mark', COALESCE(MAX(id), 0) FROM blob;
+         {blobs}
          PRAGMA user_version = {FORMAT};
          COMMIT;
          PRAGMA legacy_alter_table = OFF;"

@@ -8,7 +8,7 @@ use super::digests::Digests;
 use super::read::{DigestColumn, node_row, select_node};
 use super::{MetaStore, ReadTxn, connect, sql};
 use crate::error::Result;
-use crate::meta::NodeRow;
+use crate::meta::{AttrRow, NodeRow};
 use crate::model::{Digest, Name, NodeId};
 
 /// The committed rows of one moment, on a connection of its own. While it lives the log cannot be begun anew.
@@ -27,8 +27,8 @@ pub struct ListedRow {
     pub node: NodeRow,
     /// The digest of the node's blob, if that is its body.
     pub digest: Option<Digest>,
-    /// Whether the node has extended attributes.
-    pub has_attrs: bool,
+    /// The node's extended attributes, by key.
+    pub attrs: Vec<AttrRow>,
 }
 
 impl MetaStore {
@@ -59,15 +59,41 @@ impl ReadTxn<'_> {
     /// # Errors
     /// What SQLite reports.
     pub fn list(&self, parent: NodeId, after: &[u8], limit: usize) -> Result<Vec<ListedRow>> {
-        self.each(
+        let mut rows = self.each(
             select_node!(
-                ", e.name, b.digest, EXISTS (SELECT 1 FROM attr a WHERE a.node = n.id)
-                 FROM entry e JOIN node n ON n.id = e.node LEFT JOIN blob b ON b.id = n.blob
+                ", e.name, b.digest
+                 FROM entry e CROSS JOIN node n ON n.id = e.node LEFT JOIN blob b ON b.id = n.blob
                  WHERE e.parent = ?1 AND e.name > ?2 ORDER BY e.name LIMIT ?3"
             ),
             params![parent.0.cast_signed(), after, limit],
             listed_row,
-        )
+        )?;
+        if let Some(last) = rows.last().map(|row| row.name.clone()) {
+            self.add_attrs(parent, after, &last, &mut rows)?;
+        }
+        Ok(rows)
+    }
+
+    /// Gives entries of a directory, all of those behind `after` up to `last`, their attributes: one question for all.
+    fn add_attrs(self, parent: NodeId, after: &[u8], last: &[u8], rows: &mut [ListedRow]) -> Result<()> {
+        let mut at = 0;
+        self.each(
+            "SELECT e.name, a.key, a.value, a.json FROM entry e CROSS JOIN attr a ON a.node = e.node
+             WHERE e.parent = ?1 AND e.name > ?2 AND e.name <= ?3 ORDER BY e.name, a.key",
+            params![parent.0.cast_signed(), after, last],
+            |row| {
+                let name = row.get_ref(0)?.as_blob()?;
+                // Both are in the order of names.
+                while rows.get(at).is_some_and(|listed| listed.name != name) {
+                    at += 1;
+                }
+                if let Some(listed) = rows.get_mut(at) {
+                    listed.attrs.push((row.get(1)?, row.get(2)?, row.get(3)?));
+                }
+                Ok(())
+            },
+        )?;
+        Ok(())
     }
 
     /// One entry of a directory, as [`ReadTxn::list`] has it.
@@ -75,26 +101,18 @@ impl ReadTxn<'_> {
     /// # Errors
     /// What SQLite reports.
     pub fn list_one(&self, parent: NodeId, name: Name<'_>) -> Result<Option<ListedRow>> {
-        let found = self.each(
+        let mut found = self.each(
             select_node!(
-                ", e.name, b.digest, EXISTS (SELECT 1 FROM attr a WHERE a.node = n.id)
+                ", e.name, b.digest
                  FROM entry e JOIN node n ON n.id = e.node LEFT JOIN blob b ON b.id = n.blob
                  WHERE e.parent = ?1 AND e.name = ?2"
             ),
             params![parent.0.cast_signed(), name.as_bytes()],
             listed_row,
         )?;
-        Ok(found.into_iter().next())
-    }
-
-    /// All extended attributes of a node, by key.
-    ///
-    /// # Errors
-    /// What SQLite reports.
-    pub fn attrs(&self, id: NodeId) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        self.each("SELECT key, value FROM attr WHERE node = ?1 ORDER BY key", [id.0.cast_signed()], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        let Some(mut row) = found.pop() else { return Ok(None) };
+        row.attrs = self.attrs_with_json(row.node.attr.id)?;
+        Ok(Some(row))
     }
 }
 
@@ -103,6 +121,6 @@ fn listed_row(row: &Row<'_>) -> rusqlite::Result<ListedRow> {
         node: node_row(row)?,
         name: row.get(15)?,
         digest: row.get::<_, Option<DigestColumn>>(16)?.map(|column| column.0),
-        has_attrs: row.get(17)?,
+        attrs: Vec::new(),
     })
 }

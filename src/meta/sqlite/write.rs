@@ -9,7 +9,7 @@ use super::digests::Fate;
 use super::read::ReadTxn;
 use super::sql;
 use crate::error::Result;
-use crate::meta::{BlobId, BodyChange, BodyRow, NodeRow, Place, StagingId, Stamp};
+use crate::meta::{AttrRow, BlobId, BodyChange, BodyRow, NodeRow, Place, StagingId, Stamp};
 use crate::model::{Attr, Change, Digest, Name, NodeId, Timestamp};
 
 /// Reads and writes rows, inside one operation.
@@ -331,7 +331,15 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn add_blob_ref(&self, id: BlobId) -> Result<()> {
-        self.change("UPDATE blob SET refs = refs + 1 WHERE id = ?1", [id.0])?;
+        self.add_blob_refs(id, 1)
+    }
+
+    /// Several more have.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn add_blob_refs(&self, id: BlobId, nodes: u64) -> Result<()> {
+        self.change("UPDATE blob SET refs = refs + ?2 WHERE id = ?1", params![id.0, nodes])?;
         Ok(())
     }
 
@@ -393,14 +401,14 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
-    /// The same for the text of a JSON value that is no string.
+    /// The same with what is known of the value: `json` for the text of a JSON value that is no string.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn set_attr_json(&self, id: NodeId, key: &[u8], value: &[u8]) -> Result<()> {
+    pub fn set_attr_row(&self, id: NodeId, (key, value, json): &AttrRow) -> Result<()> {
         self.change(
-            "INSERT OR REPLACE INTO attr (node, key, value, json) VALUES (?1, ?2, ?3, 1)",
-            params![id.0.cast_signed(), key, value],
+            "INSERT OR REPLACE INTO attr (node, key, value, json) VALUES (?1, ?2, ?3, ?4)",
+            params![id.0.cast_signed(), key, value, json],
         )?;
         Ok(())
     }

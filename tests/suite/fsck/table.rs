@@ -62,6 +62,7 @@ const WORK: &str = "a work item is a regular file with a name and a status";
 const DEPENDENCY: &str = "a dependency leads from a file that says so to another file";
 const OPEN: &str = "an item counts its dependencies that are not completed";
 const COUNTS: &str = "the counts of the queue are those of its items";
+const SHOWS: &str = "an item shows what its attributes say";
 const CLAIM: &str = "no item has a claim that was not counted";
 const SAYS: &str = "the queue says what the attributes say";
 const NUMBER: &str = "a number in depends_on is a dependency";
@@ -182,6 +183,8 @@ pub(super) const CASES: &[Case] = &[
     Case { says: COUNTS, sql: "UPDATE work_count SET items = 9 WHERE state = 'ready'", ..CASE },
     Case { says: COUNTS, sql: "DELETE FROM work_count", ..CASE },
     Case { says: COUNTS, sql: "INSERT INTO work_count VALUES ('odd', 0)", ..CASE },
+    Case { says: SHOWS, sql: "UPDATE work SET tags = 'others' WHERE node = :job", ..CASE },
+    Case { says: SHOWS, sql: "UPDATE work SET worker_id = '' WHERE node = :job", ..CASE },
     Case { says: CLAIM, sql: "UPDATE work SET claim = 7 WHERE node = :job", ..CASE },
     Case { says: SAYS, sql: "UPDATE work SET priority = 9 WHERE node = :job", ..CASE },
     Case { says: SAYS, sql: "DELETE FROM work WHERE node = :need", ..CASE },

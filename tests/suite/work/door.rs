@@ -66,6 +66,61 @@ fn a_worker_that_is_a_shell_script() {
     mounted.finish();
 }
 
+/// The seed's examples of detection, of the worker loop and of export and import, in a shell: setfattr for
+/// `set_file_metadata`, ls for the queries, and the commands as they stand there.
+#[test]
+fn the_examples_of_the_seed_in_a_shell() {
+    let mut mounted = Mounted::new();
+    let script = r#"
+        mkdir jobs
+        echo '{"task": "process_data"}' > jobs/task1.json
+        echo '{"task": "train_model"}' > jobs/task2.json
+        setfattr -n user.status -v ready jobs/task1.json
+        setfattr -n user.priority -v 1 jobs/task1.json
+        setfattr -n user.status -v in_progress jobs/task2.json
+        setfattr -n user.worker_id -v worker-001 jobs/task2.json
+        setfattr -n user.started_at -v "$(date -u +%Y-%m-%dT%H:%M:%S.%N)" jobs/task2.json
+        for item in .work/ready/*; do echo "Ready: $(readlink "$item"), Priority: $(getfattr --only-values -n user.priority "$(readlink -f "$item")")"; done
+        for item in .work/in_progress/*; do echo "Processing: $(readlink "$item"), Worker: $(getfattr --only-values -n user.worker_id "$(readlink -f "$item")")"; done
+        ls .work/blocked
+        # The worker loop, which sets the status by hand.
+        while item=$(ls .work/ready | head -n 1) && test -n "$item"; do
+            path=$(readlink -f ".work/ready/$item")
+            setfattr -n user.status -v in_progress "$path"
+            setfattr -n user.worker_id -v worker-007 "$path"
+            ls .work/in_progress | wc -l
+            setfattr -n user.status -v completed "$path"
+        done
+        ls .work/completed | cut -d- -f3
+    "#;
+    let expected = "Ready: ../../jobs/task1.json, Priority: 1\nProcessing: ../../jobs/task2.json, Worker: worker-001\n2\ntask1.json\n";
+    assert_eq!(shell(&mounted.root(), script), expected);
+    mounted.umount();
+    let script = r#"
+        export NEXUS_DATA_DIR="$PWD/data"
+        nexus export metadata-backup.jsonl
+        nexus export jobs-backup.jsonl --prefix /jobs
+        cmp metadata-backup.jsonl jobs-backup.jsonl
+        cut -d'"' -f4 metadata-backup.jsonl
+        nexus meta set /jobs/task2.json worker_id other
+        nexus import metadata-backup.jsonl
+        nexus meta get /jobs/task2.json worker_id && echo
+        nexus import metadata-backup.jsonl --overwrite
+        nexus export - | cmp - metadata-backup.jsonl
+        nexus work ready --limit 10
+        for list in pending blocked; do nexus work $list; done
+        nexus work in-progress --json | grep -c worker-001
+        nexus work status --json
+    "#;
+    let bin = std::path::Path::new(env!("CARGO_BIN_EXE_nexus")).parent().unwrap().display();
+    let told = shell(mounted.base(), &format!("PATH={bin}:$PATH\n{script}"));
+    let lines: Vec<_> = told.lines().filter(|line| !line.starts_with("created")).collect();
+    let status = r#"{"ready":0,"pending":0,"blocked":0,"in_progress":1,"completed":1,"failed":0,"total":2}"#;
+    assert_eq!(lines, ["/jobs/task1.json", "/jobs/task2.json", "worker-001", "1", status], "{told}");
+    mounted.mount();
+    mounted.finish();
+}
+
 #[test]
 fn the_directories_show_the_queue_in_its_order() {
     let mounted = Mounted::new();

@@ -121,6 +121,15 @@ fn commands_show_each_tenant_its_own() {
     assert!(why.contains(&both[0]) && why.ends_with("\nwhat is out of sight") && !why.contains("globex"), "{why}");
     assert_eq!(xattr_text(&mounted.path(&waits[1..]), "user.nexus.why"), why);
     assert!(admin.ok(&["meta", "get", &waits, "nexus.why"]).contains("/workspace/globex/g1/first"));
+    // Nor how many there are, wherever it looks.
+    let acme = tenant(&mounted.data_dir(), TENANTS[0]);
+    let blockers = |shell: &Shell, words: &[&str]| shell.json(words)[0]["blocker_count"].clone();
+    assert_eq!(blockers(&admin, &["work", "blocked", "--json"]), 2);
+    assert_eq!(blockers(&acme, &["work", "blocked", "--json"]), 1);
+    assert_eq!(blockers(&acme, &["work", "blocked", "--json", "--under", &waits]), 1);
+    admin.ok(&["meta", "set", &waits, "depends_on", &both[1]]);
+    assert_eq!(blockers(&acme, &["work", "blocked", "--json"]), 0);
+    assert_eq!(acme.ok(&["meta", "get", &waits, "nexus.why"]), "what is out of sight");
     mounted.finish();
 }
 

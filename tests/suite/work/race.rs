@@ -14,17 +14,9 @@ use crate::harness::{Random, seed};
 const ITEMS: usize = 10_000;
 const WORKERS: usize = 64;
 
-/// Each item is done exactly once, and nothing before what it depends on.
-#[test]
-fn many_workers_do_everything_once_and_in_order() {
-    let seed = seed();
-    println!("seed {seed}");
-    let mut random = Random(seed);
-    let store = Store::new();
-    let mut ids: Vec<NodeId> = Vec::new();
-    let mut needs: Vec<Vec<usize>> = Vec::new();
-    for n in 0..ITEMS {
-        let id = store.put(&format!("/{n}"), b"");
+/// A graph without circles: what each item needs, all of it made before.
+pub(super) fn needs(random: &mut Random, items: usize) -> Vec<Vec<usize>> {
+    let targets = |n: usize| {
         let mut targets = Vec::new();
         for _ in 0..random.below(4) {
             if n > 0 {
@@ -35,6 +27,22 @@ fn many_workers_do_everything_once_and_in_order() {
         }
         targets.sort_unstable();
         targets.dedup();
+        targets
+    };
+    (0..items).map(targets).collect()
+}
+
+/// Each item is done exactly once, and nothing before what it depends on.
+#[test]
+fn many_workers_do_everything_once_and_in_order() {
+    let seed = seed();
+    println!("seed {seed}");
+    let mut random = Random(seed);
+    let store = Store::new();
+    let mut ids: Vec<NodeId> = Vec::new();
+    let needs = needs(&mut random, ITEMS);
+    for (n, targets) in needs.iter().enumerate() {
+        let id = store.put(&format!("/{n}"), b"");
         if !targets.is_empty() {
             let list: Vec<_> = targets.iter().map(|target| ids[*target].to_string()).collect();
             store.set(id, "depends_on", &format!("[{}]", list.join(","))).unwrap();
@@ -45,7 +53,6 @@ fn many_workers_do_everything_once_and_in_order() {
             store.set(id, "status", "ready").unwrap();
         }
         ids.push(id);
-        needs.push(targets);
     }
     let done: Arc<Mutex<Vec<NodeId>>> = Arc::default();
     let left = Arc::new(AtomicUsize::new(ITEMS));

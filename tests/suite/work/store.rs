@@ -1,6 +1,6 @@
 //! A store of its own for each test, and the few acts they share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,32 +84,7 @@ impl Store {
 
     /// Everything is in order, and the views are the lists.
     pub(super) fn check(&self) {
-        self.vfs().settle().unwrap();
-        let report = self.vfs().check().unwrap();
-        assert!(report.problems.is_empty(), "{:#?}", report.problems);
-        self.vfs().sync().unwrap();
-        let database = self.database();
-        for (list, view) in VIEWS {
-            let listed = self.list(list);
-            let mut query = database.prepare(&format!("SELECT * FROM {view}")).unwrap();
-            let columns: Vec<_> = query.column_names().map(ToOwned::to_owned).collect();
-            let mut rows = query.query([]).unwrap();
-            let mut seen = 0;
-            while let Some(row) = rows.next().unwrap() {
-                let item = serde_json::to_value(listed.get(seen).unwrap_or_else(|| panic!("{view} has more"))).unwrap();
-                for (index, column) in columns.iter().enumerate() {
-                    let value = match row.get::<_, rusqlite::types::Value>(index).unwrap() {
-                        rusqlite::types::Value::Null => Value::Null,
-                        rusqlite::types::Value::Integer(number) => number.into(),
-                        rusqlite::types::Value::Text(text) => text.into(),
-                        other => panic!("{view}.{column} is {other:?}"),
-                    };
-                    assert_eq!(value, item[column], "{column} of row {seen} of {view}");
-                }
-                seen += 1;
-            }
-            assert_eq!(seen, listed.len(), "{view}");
-        }
+        check(self.vfs(), &self.data_dir());
     }
 
     pub(super) fn id(&self, path: &str) -> NodeId {
@@ -179,16 +154,8 @@ impl Store {
     }
 
     /// A whole list, page by page.
-    pub(super) fn list(&self, list: WorkList) -> Vec<WorkItem> {
-        let (mut items, mut after) = (Vec::new(), WorkKey::START);
-        loop {
-            let page = self.vfs().work_page(list, &Scope::EVERYTHING, after, 100).unwrap();
-            items.extend(page.items);
-            match page.next {
-                Some(next) => after = next,
-                None => return items,
-            }
-        }
+    pub(super) fn list(&self, list_of: WorkList) -> Vec<WorkItem> {
+        list(self.vfs(), list_of)
     }
 
     /// The paths of what stands in a state.
@@ -211,6 +178,49 @@ impl Store {
     fn entry(&self, path: &str) -> (NodeId, Vec<u8>) {
         let (parent, name) = path.rsplit_once('/').unwrap();
         (self.id(if parent.is_empty() { "/" } else { parent }), name.as_bytes().to_vec())
+    }
+}
+
+/// Everything is in order, and the views are the lists.
+pub(super) fn check(vfs: &Vfs, data_dir: &Path) {
+    vfs.settle().unwrap();
+    let report = vfs.check().unwrap();
+    assert!(report.problems.is_empty(), "{:#?}", report.problems);
+    vfs.sync().unwrap();
+    let database = Connection::open(data_dir.join("metadata.db")).unwrap();
+    for (which, view) in VIEWS {
+        let listed = list(vfs, which);
+        let mut query = database.prepare(&format!("SELECT * FROM {view}")).unwrap();
+        let columns: Vec<_> = query.column_names().map(ToOwned::to_owned).collect();
+        let mut rows = query.query([]).unwrap();
+        let mut seen = 0;
+        while let Some(row) = rows.next().unwrap() {
+            let item = serde_json::to_value(listed.get(seen).unwrap_or_else(|| panic!("{view} has more"))).unwrap();
+            for (index, column) in columns.iter().enumerate() {
+                let value = match row.get::<_, rusqlite::types::Value>(index).unwrap() {
+                    rusqlite::types::Value::Null => Value::Null,
+                    rusqlite::types::Value::Integer(number) => number.into(),
+                    rusqlite::types::Value::Text(text) => text.into(),
+                    other => panic!("{view}.{column} is {other:?}"),
+                };
+                assert_eq!(value, item[column], "{column} of row {seen} of {view}");
+            }
+            seen += 1;
+        }
+        assert_eq!(seen, listed.len(), "{view}");
+    }
+}
+
+/// A whole list, page by page.
+pub(super) fn list(vfs: &Vfs, list: WorkList) -> Vec<WorkItem> {
+    let (mut items, mut after) = (Vec::new(), WorkKey::START);
+    loop {
+        let page = vfs.work_page(list, &Scope::EVERYTHING, after, 100).unwrap();
+        items.extend(page.items);
+        match page.next {
+            Some(next) => after = next,
+            None => return items,
+        }
     }
 }
 

@@ -35,7 +35,8 @@ impl Subject {
         let options = StoreOptions { data_dir, read_only: false, clock: Timestamp::now };
         let vfs = Vfs::open_store(options).unwrap();
         let (view, traffic) = (View::new(Arc::clone(&vfs), Principal::default()), Traffic::new(Vec::new(), |_| ""));
-        let handlers = Handlers::new(view, None, Duration::from_secs(1), false, traffic.into());
+        let nowhere = tempfile::tempfile().unwrap();
+        let handlers = Handlers::new(view, nowhere, None, Duration::from_secs(1), false, traffic.into());
         Self { handlers, vfs, _directory: directory }
     }
 

@@ -5,8 +5,8 @@ use rusqlite::{Row, params};
 use super::schema::attribute;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::sqlite::ReadTxn;
-use crate::meta::sqlite::read::DigestColumn;
-use crate::meta::{WorkFacts, WorkKey, WorkList, WorkRow};
+use crate::meta::sqlite::read::{DigestColumn, node_row, select_node};
+use crate::meta::{WorkEntryRow, WorkFacts, WorkKey, WorkList, WorkRow};
 use crate::model::work::Status;
 use crate::model::{Digest, NodeId, Timestamp};
 
@@ -20,11 +20,22 @@ macro_rules! select_work {
     };
 }
 
+/// The same with the node, and with its entry where it has just one name.
+macro_rules! select_work_and_node {
+    ($tail:literal) => {
+        select_node!(
+            ", w.node, w.status, w.open, w.priority, w.created, w.started, w.lease, w.claim, w.newest, w.most, w.rank, e.parent, e.name \
+             FROM work w CROSS JOIN node n ON n.id = w.node LEFT JOIN entry e ON e.node = w.node AND n.nlink = 1 ",
+            $tail
+        )
+    };
+}
+
 /// A page of a list: what stands behind a key, in the order of an index.
 macro_rules! page {
-    ($which:literal, $first:literal) => {
+    ($select:ident, $which:literal, $first:literal) => {
         concat!(
-            select_work!("WHERE "),
+            $select!("WHERE "),
             $which,
             " AND (",
             $first,
@@ -34,13 +45,10 @@ macro_rules! page {
             ", w.rank, w.created, w.node LIMIT ?5"
         )
     };
-}
-
-/// The same where nothing stands before the rank.
-macro_rules! plain_page {
-    ($which:literal) => {
+    // Where nothing stands before the rank.
+    ($select:ident, $which:literal) => {
         concat!(
-            select_work!("WHERE "),
+            $select!("WHERE "),
             $which,
             " AND (w.rank, w.created, w.node) > (?2, ?3, ?4)
              ORDER BY w.rank, w.created, w.node LIMIT ?5"
@@ -48,19 +56,48 @@ macro_rules! plain_page {
     };
 }
 
-fn work_row(row: &Row<'_>) -> rusqlite::Result<WorkRow> {
-    let status = Status::from_word(row.get_ref(1)?.as_str()?);
+/// The statement for each list.
+macro_rules! pages {
+    ($list:expr, $select:ident) => {
+        match $list {
+            WorkList::In(Status::Ready) => page!($select, "w.state = 'ready'"),
+            WorkList::In(Status::Pending) => page!($select, "w.state = 'pending'"),
+            WorkList::In(Status::Completed) => page!($select, "w.state = 'completed'"),
+            WorkList::In(Status::Failed) => page!($select, "w.state = 'failed'"),
+            WorkList::In(Status::Blocked) => page!($select, "w.state = 'blocked'", "w.most"),
+            WorkList::In(Status::InProgress) => page!($select, "w.state = 'in_progress'", "w.newest"),
+            WorkList::ByPriority => page!($select, "TRUE"),
+        }
+    };
+}
+
+/// Columns of a node before those of its item.
+const NODE_COLUMNS: usize = 15;
+
+/// An item whose columns begin at `at`.
+fn work_row(row: &Row<'_>, at: usize) -> rusqlite::Result<WorkRow> {
+    let status = Status::from_word(row.get_ref(at + 1)?.as_str()?);
     Ok(WorkRow {
-        node: NodeId(row.get(0)?),
+        node: NodeId(row.get(at)?),
         // The check says so when it is another word.
         status: status.unwrap_or(Status::Failed),
-        open: row.get(2)?,
-        priority: row.get(3)?,
-        created: Timestamp(row.get(4)?),
-        started: row.get::<_, Option<i64>>(5)?.map(Timestamp),
-        lease: row.get::<_, Option<i64>>(6)?.map(Timestamp),
-        claim: row.get(7)?,
+        open: row.get(at + 2)?,
+        priority: row.get(at + 3)?,
+        created: Timestamp(row.get(at + 4)?),
+        started: row.get::<_, Option<i64>>(at + 5)?.map(Timestamp),
+        lease: row.get::<_, Option<i64>>(at + 6)?.map(Timestamp),
+        claim: row.get(at + 7)?,
     })
+}
+
+/// Its place in a list.
+fn work_key(row: &Row<'_>, at: usize, list: WorkList) -> rusqlite::Result<WorkKey> {
+    let first = match list {
+        WorkList::In(Status::Blocked) => row.get(at + 9)?,
+        WorkList::In(Status::InProgress) => row.get(at + 8)?,
+        _ => 0,
+    };
+    Ok(WorkKey { first, rank: row.get(at + 10)?, created: row.get(at + 4)?, node: row.get(at)? })
 }
 
 impl ReadTxn<'_> {
@@ -69,7 +106,7 @@ impl ReadTxn<'_> {
     /// # Errors
     /// Here and in all that follow: what SQLite reports.
     pub fn work(&self, node: NodeId) -> Result<Option<WorkRow>> {
-        self.one(select_work!("WHERE w.node = ?1"), [node.0.cast_signed()], work_row)
+        self.one(select_work!("WHERE w.node = ?1"), [node.0.cast_signed()], |row| work_row(row, 0))
     }
 
     /// What is told of an item besides its row and its path.
@@ -117,24 +154,28 @@ impl ReadTxn<'_> {
     /// # Errors
     /// What SQLite reports.
     pub fn work_page(&self, list: WorkList, after: WorkKey, limit: usize) -> Result<Vec<(WorkRow, WorkKey)>> {
-        let statement = match list {
-            WorkList::In(Status::Ready) => plain_page!("w.state = 'ready'"),
-            WorkList::In(Status::Pending) => plain_page!("w.state = 'pending'"),
-            WorkList::In(Status::Completed) => plain_page!("w.state = 'completed'"),
-            WorkList::In(Status::Failed) => plain_page!("w.state = 'failed'"),
-            WorkList::In(Status::Blocked) => page!("w.state = 'blocked'", "w.most"),
-            WorkList::In(Status::InProgress) => page!("w.state = 'in_progress'", "w.newest"),
-            WorkList::ByPriority => plain_page!("TRUE"),
-        };
         let WorkKey { first, rank, created, node } = after;
-        self.each(statement, params![first, rank, created, node, limit], |row| {
-            let first = match list {
-                WorkList::In(Status::Blocked) => row.get(9)?,
-                WorkList::In(Status::InProgress) => row.get(8)?,
-                _ => 0,
-            };
-            let key = WorkKey { first, rank: row.get(10)?, created: row.get(4)?, node: row.get(0)? };
-            Ok((work_row(row)?, key))
+        self.each(pages!(list, select_work), params![first, rank, created, node, limit], |row| {
+            Ok((work_row(row, 0)?, work_key(row, 0, list)?))
+        })
+    }
+
+    /// The same with what an entry of a directory shows, in one look for each.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn work_entries(&self, list: WorkList, after: WorkKey, limit: usize) -> Result<Vec<WorkEntryRow>> {
+        let WorkKey { first, rank, created, node } = after;
+        self.each(pages!(list, select_work_and_node), params![first, rank, created, node, limit], |row| {
+            let parent: Option<u64> = row.get(NODE_COLUMNS + 11)?;
+            Ok(WorkEntryRow {
+                item: work_row(row, NODE_COLUMNS)?,
+                key: work_key(row, NODE_COLUMNS, list)?,
+                node: node_row(row)?,
+                only_name: parent
+                    .map(|parent| Ok::<_, rusqlite::Error>((NodeId(parent), row.get(NODE_COLUMNS + 12)?)))
+                    .transpose()?,
+            })
         })
     }
 

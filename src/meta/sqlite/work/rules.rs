@@ -1,6 +1,7 @@
 //! What is true of the tables of the queue, and what makes the impossible go. What follows from the text of attributes,
 //! `work/check.rs` holds against them.
 
+use super::schema::attribute;
 use crate::error::Result;
 use crate::meta::sqlite::invariants::Invariant;
 use crate::meta::sqlite::{ReadTxn, WriteTxn};
@@ -52,6 +53,18 @@ pub(in crate::meta::sqlite) const RULES: &[Invariant] = &[
                          WHERE column1 NOT IN (SELECT state FROM work_count))
          GROUP BY state HAVING SUM(counted) != SUM(found)
          UNION ALL SELECT 'there are ' || COUNT(*) || ' counts' FROM work_count HAVING COUNT(*) != 6",
+    ),
+    (
+        "an item shows what its attributes say",
+        concat!(
+            "SELECT 'work item ' || w.node || ' shows another worker, start or tags than it has' FROM work w
+             WHERE w.worker_id IS NOT ",
+            attribute!("worker_id"),
+            " OR w.started_at IS NOT ",
+            attribute!("started_at"),
+            " OR w.tags IS NOT ",
+            attribute!("tags")
+        ),
     ),
     (
         "no item has a claim that was not counted",

@@ -1,11 +1,19 @@
 //! Attributes with what is known of their values, and the nodes that have them.
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use crate::error::Result;
 use crate::meta::AttrRow;
 use crate::meta::sqlite::ReadTxn;
 use crate::model::NodeId;
+
+/// Each question is a range of the index `attr_value`: SQLite makes none of a comparison of pairs with an expression in them.
+const BY_VALUE: &str = "SELECT SUBSTR(value, 1, 64), node FROM attr
+     WHERE key = ?1 AND SUBSTR(value, 1, 64) = SUBSTR(?2, 1, 64) AND value = ?2 AND node > ?3 ORDER BY node LIMIT ?4";
+const ALIKE: &str = "SELECT SUBSTR(value, 1, 64), node FROM attr
+     WHERE key = ?1 AND SUBSTR(value, 1, 64) = ?2 AND node > ?3 ORDER BY node LIMIT ?4";
+const BEHIND: &str = "SELECT SUBSTR(value, 1, 64), node FROM attr
+     WHERE key = ?1 AND SUBSTR(value, 1, 64) > ?2 ORDER BY SUBSTR(value, 1, 64), node LIMIT ?3";
 
 impl ReadTxn<'_> {
     /// One extended attribute, and whether it is the text of a JSON value that is no string.
@@ -39,12 +47,9 @@ impl ReadTxn<'_> {
         after: NodeId,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, NodeId)>> {
-        self.each(
-            "SELECT SUBSTR(value, 1, 64), node FROM attr
-             WHERE key = ?1 AND SUBSTR(value, 1, 64) = SUBSTR(?2, 1, 64) AND value = ?2 AND node > ?3 ORDER BY node LIMIT ?4",
-            params![key, value, after.0.cast_signed(), limit],
-            |row| Ok((row.get(0)?, NodeId(row.get(1)?))),
-        )
+        self.each(BY_VALUE, params![key, value, after.0.cast_signed(), limit], |row| {
+            Ok((row.get(0)?, NodeId(row.get(1)?)))
+        })
     }
 
     /// Nodes that have an attribute of a key, by the beginning of its value, at most `limit` behind a beginning and node.
@@ -57,11 +62,37 @@ impl ReadTxn<'_> {
         (beginning, node): (&[u8], NodeId),
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, NodeId)>> {
-        self.each(
-            "SELECT SUBSTR(value, 1, 64), node FROM attr
-             WHERE key = ?1 AND (SUBSTR(value, 1, 64), node) > (?2, ?3) ORDER BY SUBSTR(value, 1, 64), node LIMIT ?4",
-            params![key, beginning, node.0.cast_signed(), limit],
-            |row| Ok((row.get(0)?, NodeId(row.get(1)?))),
-        )
+        let found = |row: &Row<'_>| Ok((row.get(0)?, NodeId(row.get(1)?)));
+        let mut all = self.each(ALIKE, params![key, beginning, node.0.cast_signed(), limit], found)?;
+        if all.len() < limit {
+            all.extend(self.each(BEHIND, params![key, beginning, limit - all.len()], found)?);
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meta::MetaStore;
+
+    /// Neither looks at attributes that it does not ask for, nor sorts.
+    #[test]
+    fn searches_are_ranges_of_an_index() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("metadata.db");
+        MetaStore::create(&path).unwrap();
+        let database = rusqlite::Connection::open(&path).unwrap();
+        for (statement, range) in [
+            (BY_VALUE, "INDEX attr_value (key=? AND <expr>=? AND node>?)"),
+            (ALIKE, "INDEX attr_value (key=? AND <expr>=? AND node>?)"),
+            (BEHIND, "INDEX attr_value (key=? AND <expr>>?)"),
+        ] {
+            let mut plan = database.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+            let steps: Vec<_> =
+                plan.raw_query().mapped(|row| row.get::<_, String>(3)).map(std::result::Result::unwrap).collect();
+            assert_eq!(steps.len(), 1, "{steps:?}");
+            assert!(steps[0].starts_with("SEARCH attr USING") && steps[0].ends_with(range), "{steps:?}");
+        }
     }
 }

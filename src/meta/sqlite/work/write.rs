@@ -2,6 +2,7 @@
 
 use rusqlite::params;
 
+use super::schema::{attribute, texts};
 use crate::error::Result;
 use crate::meta::WorkRow;
 use crate::meta::sqlite::WriteTxn;
@@ -30,6 +31,15 @@ impl WriteTxn<'_> {
                 row.claim
             ],
         )?;
+        Ok(())
+    }
+
+    /// Takes the texts of an item's attributes over into its row, if it has one.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn show_work(&self, node: NodeId) -> Result<()> {
+        self.change(concat!("UPDATE work SET ", texts!(), " WHERE node = ?1"), [node.0.cast_signed()])?;
         Ok(())
     }
 
