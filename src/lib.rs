@@ -29,7 +29,7 @@
 //! | [`transfer`] | export and import | `view`, `vfs`, `model` |
 //! | [`fuse`] | the kernel's protocol; the only user of fuser and errno numbers | `view`, `vfs` (types), `model` |
 //! | [`config`] | where settings come from; the only user of serde_yaml | `policy`, `model` |
-//! | [`client`] | the library: connections to a store, in this process or over its socket | `view`, `vfs`, `policy`, `config`; `work`, `meta` (types), `model` |
+//! | [`client`] | the library: connections to a store, in this process or over its socket | `view`, `vfs`, `transfer`, `policy`, `config`; `work`, `meta` (types), `model` |
 //! | [`daemon`] | a store that lives | `client`, `fuse`, `view`, `vfs`, `model` |
 //!
 //! `tests/suite/rooms.rs` holds the direction. ARCHITECTURE.md says why it is so.

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use nexus::config::{Config, Origin, Surroundings, check, describe};
 use nexus::error::{Error, ErrorKind, Result};
 
+use super::mount::check_entries;
 use super::{configuration, output};
 
 /// Show or check the configuration
@@ -39,6 +40,7 @@ impl ConfigCommand {
             What::Show { origin, json } => show(&configuration(None)?, origin, json),
             What::Check { file } => {
                 let config = check(&file, &Surroundings::of_this_process()?)?;
+                check_entries(&config)?;
                 for key in config.without_effect() {
                     output::note(format_args!("{key} is accepted and has no effect"));
                 }

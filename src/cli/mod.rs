@@ -4,6 +4,7 @@
 //! alone are the terminal and the exit codes.
 
 mod archive;
+mod behind;
 mod config;
 mod exit;
 mod files;

@@ -24,6 +24,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(86_400);
 /// Requests of the kernel by kind, and how long they took inside the process: half of them at most p50, 99 of 100 at most
 /// p99. Commits, seals, caches, bytes. p50, p90 and p99 may be told too large by up to an eighth.
 ///
+/// Caches: 'database pages' are those in the memory of SQLite; 'live files' counts opens of files that are open already;
+/// 'bodies' reads of what was read and verified since the file was opened; 'kernel pages' opens at which the kernel could keep
+/// what it had of the file; 'places' looks at where a file stands, where tenants are kept apart.
+///
 /// Exits with 3 when nobody has the store. Tenants and agents may not look, unless with --admin. The same counters are in
 /// /system/metrics on a mount of an administrator.
 #[derive(Debug, Args)]

@@ -5,17 +5,16 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use nexus::Nexus;
 use nexus::error::{Error, ErrorKind, Result};
-use nexus::model::Caller;
 use nexus::transfer::{self, Conflict, ExportOptions, ExportReport, ImportOptions, ImportReport, Note};
-use nexus::vfs::Vfs;
-use nexus::view::{Sight, View};
 
-use super::{configuration, output, settings, store};
+use super::behind::Behind;
+use super::output;
+use super::store_access::with_nexus;
 
 /// Write names and metadata of all files as JSON Lines
 ///
@@ -98,13 +97,13 @@ impl Export {
             bodies: self.with_content,
         };
         let to_stdout = self.file == Path::new("-");
-        let report = with_store(self.data_dir, true, |view| {
+        let report = with_nexus(self.data_dir, |nx| {
             let bar = bar("files exported");
             let mut progress = |count| bar.set_position(count);
             let report = if to_stdout {
-                export_to_stdout(view, &options, &mut progress)
+                export_to_stream(nx, &options, io::stdout(), &mut progress)
             } else {
-                export_to_file(view, &options, &self.file, &mut progress)
+                export_to_file(nx, &options, &self.file, &mut progress)
             };
             bar.finish_and_clear();
             report
@@ -127,7 +126,6 @@ impl Import {
     pub(crate) fn run(self) -> Result<()> {
         let conflict = if self.overwrite { Conflict::Overwrite } else { self.conflict_mode.into() };
         let options = ImportOptions { conflict, dry_run: self.dry_run, bodies: self.with_content };
-        let caller = Caller { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
         // Opened before the store, so that a slip of the pen is told at once.
         let mut input: Box<dyn BufRead> = if self.file == Path::new("-") {
             Box::new(io::stdin().lock())
@@ -136,10 +134,9 @@ impl Import {
             let file = opened.map_err(|e| Error::io(format!("open {}", self.file.display()), e))?;
             Box::new(BufReader::with_capacity(1 << 18, file))
         };
-        let report = with_store(self.data_dir, false, |view| {
+        let report = with_nexus(self.data_dir, |nx| {
             let bar = bar("lines imported");
-            let mut progress = |count| bar.set_position(count);
-            let report = transfer::import(view, caller, &options, &mut input, &mut progress);
+            let report = nx.import_metadata(&options, &mut input, &mut |count| bar.set_position(count));
             bar.finish_and_clear();
             report
         })?;
@@ -156,46 +153,26 @@ impl Import {
     }
 }
 
-/// Runs `act` on the store, the only place where it is opened here. An export does not even recover it.
-fn with_store<T>(data_dir: Option<PathBuf>, read_only: bool, act: impl FnOnce(&View) -> Result<T>) -> Result<T> {
-    let config = configuration(data_dir)?;
-    let opened = Vfs::open_store(store::options(&config.data_dir, read_only));
-    let vfs = opened.map_err(|e| store::explain(e, &config.data_dir))?;
-    let view = View::with(Arc::clone(&vfs), settings(&config, Sight::Open));
-    let done = act(&view);
-    let closed = vfs.close();
-    done.and_then(|value| closed.map(|()| value))
-}
-
-/// Standard output whose reader may go away, which is no failure: `nexus export - | head`.
-struct Stdout {
-    out: io::StdoutLock<'static>,
-    reader_gone: bool,
-}
-
-impl Write for Stdout {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes);
-        self.reader_gone |= written.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
-        written
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
-fn export_to_stdout(view: &View, options: &ExportOptions, progress: &mut dyn FnMut(u64)) -> Result<ExportReport> {
-    let mut out = Stdout { out: io::stdout().lock(), reader_gone: false };
-    match transfer::export(view, options, &mut out, progress) {
-        Err(_) if out.reader_gone => Ok(ExportReport::default()),
-        exported => exported,
+/// Standard output or a pipe, whose reader may take his time, or go away, which is no failure: `nexus export - | head`.
+fn export_to_stream(
+    nx: &Nexus,
+    options: &ExportOptions,
+    stream: impl Write + Send + 'static,
+    progress: &mut dyn FnMut(u64),
+) -> Result<ExportReport> {
+    let failed = |e| Error::io("write the export", e);
+    let mut out = Behind::new(stream).map_err(failed)?;
+    let exported = nx.export_metadata(options, &mut out, progress);
+    match (exported, out.finish()) {
+        (_, Err(e)) if e.kind() == io::ErrorKind::BrokenPipe => Ok(ExportReport::default()),
+        (Ok(_), Err(e)) => Err(failed(e)),
+        (exported, _) => exported,
     }
 }
 
 /// A file appears, or is replaced, when the export is complete and on the disk.
 fn export_to_file(
-    view: &View,
+    nx: &Nexus,
     options: &ExportOptions,
     path: &Path,
     progress: &mut dyn FnMut(u64),
@@ -204,8 +181,7 @@ fn export_to_file(
     // Not the link but what it leads to is replaced; and what is no file, a pipe say, can only be written.
     let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if fs::metadata(&place).is_ok_and(|found| !found.is_file()) {
-        let mut file = File::options().write(true).open(&place).map_err(failed)?;
-        return transfer::export(view, options, &mut file, progress);
+        return export_to_stream(nx, options, File::options().write(true).open(&place).map_err(failed)?, progress);
     }
     let directory = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -215,7 +191,7 @@ fn export_to_file(
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(directory)
         .map_err(failed)?;
-    let report = transfer::export(view, options, part.as_file_mut(), progress)?;
+    let report = nx.export_metadata(options, part.as_file_mut(), progress)?;
     part.as_file().sync_all().map_err(failed)?;
     part.persist(&place).map_err(|e| failed(e.error))?;
     Ok(report)

@@ -7,17 +7,18 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use nexus::advice;
-use nexus::error::{Error, ErrorKind, Result};
+use nexus::error::{ErrorKind, Result};
 use nexus::model::VPath;
-use nexus::vfs::{VerifyEvent, VerifyReport, Vfs};
+use nexus::vfs::{VerifyEvent, VerifyReport};
 
-use super::{Exit, configuration, output, store};
+use super::store_access::with_nexus;
+use super::{Exit, output};
 
 /// Hash every stored body now, and name the files whose bodies are damaged
 ///
 /// Reads everything from the disk, each body once, whatever is known of it. A body that does not hash to its name is put
-/// into DATA_DIR/quarantine; reading its files fails until the same content is stored again. The store must not be mounted:
-/// one that is mounted verifies itself in the background, slowly, and reports to its log.
+/// into DATA_DIR/quarantine; reading its files fails until the same content is stored again. The store may be mounted; then
+/// it also verifies itself in the background, slowly, and reports to its log.
 ///
 /// Exit codes: 0 all is right, 7 something is damaged, others as for every command.
 #[derive(Debug, Args)]
@@ -34,31 +35,24 @@ impl Verify {
     pub(crate) fn run(self) -> Result<Exit> {
         let path = VPath::parse(self.path.as_os_str().as_bytes())
             .map_err(|e| advice::with_hint(&e, "PATH is a path inside the store, with the mountpoint as /"))?;
-        let data_dir = configuration(self.data_dir)?.data_dir;
-        let vfs = Vfs::open_store(store::options(&data_dir, false)).map_err(|e| store::explain(e, &data_dir))?;
-        let bar = bar();
-        let verified = vfs.verify(&path, &mut |event| {
-            let told = match event {
-                VerifyEvent::Progress { bytes, bytes_all } => {
-                    bar.set_length(bytes_all);
-                    bar.set_position(bytes);
-                    Ok(())
-                }
-                VerifyEvent::Damaged(damaged) => bar.suspend(|| output::line(damaged)),
-            };
-            // Without a reader the rest is still verified, and the exit code says what was found.
-            drop(told);
-            ControlFlow::Continue(())
-        });
-        bar.finish_and_clear();
-        let closed = vfs.close();
-        let report = verified.map_err(|e| match e.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => {
-                Error::new(e.kind(), format!("verify {path} in {}", data_dir.display()))
-            }
-            _ => e,
+        let report = with_nexus(self.data_dir, |nx| {
+            let bar = bar();
+            let verified = nx.verify(path.as_bytes(), &mut |event| {
+                let told = match event {
+                    VerifyEvent::Progress { bytes, bytes_all } => {
+                        bar.set_length(bytes_all);
+                        bar.set_position(bytes);
+                        Ok(())
+                    }
+                    VerifyEvent::Damaged(damaged) => bar.suspend(|| output::line(damaged)),
+                };
+                // Without a reader the rest is still verified, and the exit code says what was found.
+                drop(told);
+                ControlFlow::Continue(())
+            });
+            bar.finish_and_clear();
+            verified
         })?;
-        closed?;
         conclude(&path, &report)
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `facade`, `bodies`, `tree`, `metadata`, `work` | the operations as a program calls them |
+//! | `facade`, `bodies`, `tree`, `metadata`, `work`, `transfer`, `verify` | the operations as a program calls them |
 //! | `types` | what they tell |
 //! | `request` | every operation as a value, and its answer |
 //! | `serve` | carrying a request out |
@@ -29,8 +29,10 @@ mod request;
 mod route;
 mod serve;
 mod steward;
+mod transfer;
 mod tree;
 mod types;
+mod verify;
 mod wire;
 mod work;
 

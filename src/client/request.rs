@@ -15,6 +15,7 @@ use crate::model::VPath;
 use crate::model::metadata::Condition;
 use crate::model::work::Status as WorkStatus;
 use crate::stats::{StoreReport, TrafficReport};
+use crate::transfer::{ExportReport, ImportReport, ImportRules, Note, Selection};
 use crate::vfs::Match;
 use crate::work::{Claim, Dependency, GraphNode, WorkChange, WorkCounts, WorkItem};
 
@@ -181,6 +182,17 @@ pub(crate) enum Request {
     },
     /// What the owner has counted.
     Stats,
+    /// Hash bodies, from the one behind a number on, for a while.
+    Verify {
+        path: Path,
+        after: Option<i64>,
+    },
+    /// Lines and bodies of files. The body of the request are digests and sizes of bodies that need not come.
+    Export(Selection),
+    /// Which of these digests an import has to bring along.
+    Lacks(serde_bytes::ByteBuf),
+    /// The body is what [`Upload`](crate::transfer::Upload) makes.
+    Import(ImportRules),
 }
 
 /// Whether a request may be made again when nobody knows whether it was carried out.
@@ -195,7 +207,7 @@ pub(crate) enum Repeat {
 impl Request {
     /// Whether a body follows the request.
     pub(crate) fn has_body(&self) -> bool {
-        matches!(self, Self::Write { .. })
+        matches!(self, Self::Write { .. } | Self::Export(_) | Self::Import(_))
     }
 
     /// Whether a part of the body may take effect without the rest.
@@ -226,6 +238,9 @@ impl Request {
             | Self::WorkGraph { .. }
             | Self::WorkChanges { .. }
             | Self::Stats
+            | Self::Verify { .. }
+            | Self::Export(_)
+            | Self::Lacks(_)
             | Self::Write { mode: WriteMode::Replace, .. }
             | Self::Copy { .. }
             | Self::MakeDirectory { parents: true, .. } => Repeat::Harmless,
@@ -241,6 +256,7 @@ impl Request {
             | Self::ClaimNext { .. }
             | Self::ClaimItem { .. }
             | Self::MoveItem { .. }
+            | Self::Import(_)
             | Self::Archive { .. } => Repeat::Tells,
         }
     }
@@ -284,6 +300,10 @@ impl Request {
             Self::WorkChanges { .. } => "watching the queue".into(),
             Self::Archive { source, .. } => format!("archiving {}", source.0),
             Self::Stats => "asking for the statistics".into(),
+            Self::Verify { path, .. } => format!("verifying {}", path.0),
+            Self::Export(selection) if selection.prefix.is_empty() => "exporting".into(),
+            Self::Export(selection) => format!("exporting {}", bytes(&selection.prefix)),
+            Self::Lacks(_) | Self::Import(_) => "importing".into(),
         }
     }
 }
@@ -325,6 +345,22 @@ pub(crate) enum Reply {
         pid: u32,
         store: Box<StoreReport>,
     },
+    Verified(Verified),
+    /// The notes came as items.
+    Exported(ExportReport),
+    /// The notes came as items.
+    Imported(ImportReport),
+}
+
+/// What a part of a verification has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Verified {
+    /// Behind which body the next part begins; `None` when all are done.
+    pub(crate) next: Option<i64>,
+    pub(crate) bodies: u64,
+    pub(crate) bytes: u64,
+    /// Bytes of everything that is to be verified.
+    pub(crate) bytes_all: u64,
 }
 
 /// A file at one moment: as long as this is the same, so is its body.
@@ -351,6 +387,40 @@ pub(crate) enum Item {
     Dependency(Dependency),
     WorkChange(WorkChange),
     Traffic(Box<TrafficReport>),
+    /// How far something is: bytes hashed in this part of a verification, lines applied of an import.
+    Progress {
+        done: u64,
+        /// As far as that is known; otherwise 0.
+        all: u64,
+    },
+    Damaged(Damage),
+    /// Lines of an export.
+    Lines(serde_bytes::ByteBuf),
+    /// A body of an export begins.
+    Body {
+        digest: [u8; 32],
+        size: u64,
+    },
+    /// A piece of that body.
+    Piece(serde_bytes::ByteBuf),
+    Note(Note),
+}
+
+/// A damaged body; one with many paths is several items.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Damage {
+    pub(crate) digest: [u8; 32],
+    pub(crate) size: u64,
+    pub(crate) fault: DamageFault,
+    pub(crate) paths: Vec<Path>,
+}
+
+/// What is wrong with a body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum DamageFault {
+    Damaged,
+    Missing,
+    Unreadable(String),
 }
 
 /// An error on its way.

@@ -29,6 +29,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// The longest pause, and so the longest that a client is idle after its owner was killed: the kernel ends the
 /// connections of a killed process and gives its lock back by itself.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
+/// How long an owner may take to answer about himself.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Idle connections that are kept.
 const IDLE_MAX: usize = 4;
 
@@ -214,6 +216,10 @@ pub(super) fn ask(
 ) -> Result<Option<Reply>> {
     let Some(stream) = wire::connect(data_dir)? else { return Ok(None) };
     let Some(mut link) = Link::greet(stream, &Identity::of(who))? else { return Ok(None) };
+    if !matches!(request, Request::Mount(_)) {
+        // None of them waits for anything; a process that is stuck must not keep others from going round it.
+        link.answers_within(ANSWER_MAX)?;
+    }
     match link.call(request, exchange).0 {
         Outcome::Answered(answer) => answer.map(Some),
         Outcome::NotDone { .. } => Ok(None),

@@ -153,16 +153,22 @@ pub struct MountInfo {
     pub tenant: Option<String>,
     /// The agent of that tenant.
     pub agent: Option<String>,
+    /// Whether nothing is hidden from it.
+    pub is_admin: bool,
     /// Whether it can only be read.
     pub read_only: bool,
     /// How requests come from the kernel, where that is known.
     pub transport: Option<String>,
     /// Whether the kernel serves big files itself, where that is known.
     pub passthrough: Option<bool>,
+    /// Whether locks taken through it hold across the mounts of the store.
+    pub store_locks: bool,
+    /// Since when it has answered, ns since 1970; where that is known.
+    pub since: Option<i64>,
 }
 
 /// A mount that somebody asks a daemon for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountWish {
     /// Where it is to be, absolute.
     #[serde(with = "serde_bytes")]
@@ -175,4 +181,7 @@ pub struct MountWish {
     pub agent: Option<String>,
     /// Whether nothing is hidden from it.
     pub is_admin: bool,
+    /// The rules it is to be under, as [`Policy::fingerprint`](crate::policy::Policy::fingerprint) tells them; whatever the
+    /// daemon has, if nothing is said.
+    pub rules: Option<[u8; 32]>,
 }

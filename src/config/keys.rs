@@ -35,7 +35,7 @@ pub(super) const NAMESPACE_KEYS: &[&str] = &["name", "readonly", "admin_only", "
 
 /// The keys of an entry of `mounts`.
 pub(super) const MOUNT_KEYS: &[&str] =
-    &["mountpoint", "tenant_id", "agent_id", "is_admin", "read_only", "allow_other", "options"];
+    &["mountpoint", "tenant_id", "agent_id", "is_admin", "read_only", "allow_other", "transport", "options"];
 
 /// The key as it stands in the table, `None` when there is no such key.
 pub(super) fn known(key: &str) -> Option<&'static str> {

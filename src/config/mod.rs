@@ -75,6 +75,8 @@ pub struct MountEntry {
     pub read_only: bool,
     /// Other users may use it.
     pub allow_other: bool,
+    /// How requests come, where it is not as for the others.
+    pub transport: Option<Transport>,
     /// As behind `-o` of `nexus mount`.
     pub options: Vec<String>,
 }
@@ -274,7 +276,7 @@ fn understand(said: &Layer, surroundings: &Surroundings) -> Result<Config> {
     Ok(Config {
         mode,
         data_dir,
-        transport: said.take("transport", |said| parse_transport(&said.text()?, said.origin))?.unwrap_or_default(),
+        transport: said.take("transport", parse_transport)?.unwrap_or_default(),
         cache_size_mb: said
             .take("cache_size_mb", |said| said.number(1, CACHE_SIZE_MB_MAX))?
             .unwrap_or(CACHE_SIZE_MB_DEFAULT),
@@ -329,11 +331,12 @@ fn parse_mode(word: &str, origin: &Origin) -> Result<Mode> {
     ))
 }
 
-fn parse_transport(word: &str, origin: &Origin) -> Result<Transport> {
-    Transport::from_word(word).ok_or_else(|| {
+fn parse_transport(said: Said<'_>) -> Result<Transport> {
+    let word = said.text()?;
+    Transport::from_word(&word).ok_or_else(|| {
         advice::refusal(
             ErrorKind::Configuration,
-            format!("reading transport from {}", describe(origin)),
+            format!("reading {} from {}", said.key, describe(said.origin)),
             format!("there is no transport '{word}'"),
             format!("there are {}", Transport::WORDS.map(|(word, _)| word).join(", ")),
         )

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::keys::KEYS;
 use super::{Config, Mode, Origin, describe};
+use crate::model::Transport;
 
 impl Config {
     /// Every key with its value and where that came from, in the order of the documentation.
@@ -58,6 +59,7 @@ fn mount(mount: &super::MountEntry) -> Value {
         "is_admin": mount.principal.is_admin(),
         "read_only": mount.read_only,
         "allow_other": mount.allow_other,
+        "transport": mount.transport.map(Transport::word),
         "options": mount.options,
     })
 }

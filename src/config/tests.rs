@@ -156,6 +156,7 @@ fn broken_files_are_refused_with_a_reason() {
         ("mounts: [{mountpoint: /m, tenantid: a}]", "did you mean 'tenant_id'?"),
         ("mounts: [{mountpoint: /m}, {mountpoint: /m/}]", "/m is named twice"),
         ("mounts: [{mountpoint: /m, options: 3}]", "a list of mount options"),
+        ("mounts: [{mountpoint: /m, transport: ring}]", "mounts[0].transport"),
         ("mounts: [{mountpoint: '${UNSET}/m'}]", "the variable UNSET is not set"),
         ("data_dir: ${UNSET}", "the variable UNSET is not set"),
         ("data_dir: ${UNSET", "no closing brace"),
@@ -209,7 +210,7 @@ fn the_environment_is_held_to_the_same_rules() {
 fn a_mount_has_its_own_identity() {
     let place = Place::new();
     let text = "tenant_id: acme\nagent_id: a1\nis_admin: true\nmounts:\n- {mountpoint: m}\n\
-                - {mountpoint: /n, tenant_id: globex, read_only: true, options: 'noatime,sync'}\n\
+                - {mountpoint: /n, tenant_id: globex, read_only: true, transport: dev_fuse, options: 'noatime,sync'}\n\
                 - {mountpoint: ~/o, is_admin: true, allow_other: true, options: [noexec]}\n";
     place.write("work/nexus.yaml", text);
     let who = |tenant: &str, agent: Option<&str>, is_admin| {
@@ -220,6 +221,7 @@ fn a_mount_has_its_own_identity() {
         principal,
         read_only,
         allow_other,
+        transport: read_only.then_some(Transport::DevFuse),
         options: options.iter().map(ToString::to_string).collect(),
     };
     let expected = [

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_yaml::{Mapping, Value};
 
 use super::keys::{self, MOUNT_KEYS, NAMESPACE_KEYS};
-use super::{MountEntry, Origin, Surroundings, absolute, wrong};
+use super::{MountEntry, Origin, Surroundings, absolute, parse_transport, wrong};
 use crate::error::Result;
 use crate::model::Principal;
 use crate::policy::Namespace;
@@ -94,7 +94,7 @@ impl Said<'_> {
         let entry = |item: Item<'_>| {
             let (mut mountpoint, mut options) = (None, Vec::new());
             let (mut tenant, mut agent, mut is_admin) = (None, None, false);
-            let (mut read_only, mut allow_other) = (false, false);
+            let (mut read_only, mut allow_other, mut transport) = (false, false, None);
             for said in item.fields(MOUNT_KEYS)? {
                 let said = said.as_said(self.origin);
                 match said.key.rsplit('.').next() {
@@ -104,6 +104,7 @@ impl Said<'_> {
                     Some("is_admin") => is_admin = said.flag()?,
                     Some("read_only") => read_only = said.flag()?,
                     Some("allow_other") => allow_other = said.flag()?,
+                    Some("transport") => transport = Some(parse_transport(said)?),
                     _ => options = said.words()?,
                 }
             }
@@ -114,7 +115,7 @@ impl Said<'_> {
             let principal = Principal::new(tenant, agent, is_admin)
                 .map_err(|e| wrong(self.origin, &item.key, e.context().to_owned()))?;
             let Some(mountpoint) = mountpoint else { return item.refuse("it has no mountpoint") };
-            Ok(MountEntry { mountpoint, principal, read_only, allow_other, options })
+            Ok(MountEntry { mountpoint, principal, read_only, allow_other, transport, options })
         };
         let mounts: Vec<MountEntry> = self.items()?.into_iter().map(entry).collect::<Result<_>>()?;
         for (at, mount) in mounts.iter().enumerate() {

@@ -13,7 +13,8 @@ use super::{LockScope, MountFlags, MountSpec, MountState, spawn, users};
 use crate::advice::{self, refusal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuse::{Mount, MountOptions, Unmounter};
-use crate::model::{Caller, Principal};
+use crate::model::{Caller, Principal, Timestamp};
+use crate::policy::Policy;
 use crate::vfs::Vfs;
 use crate::view::{Settings, View};
 
@@ -71,6 +72,11 @@ impl Fleet {
     pub(super) fn new(vfs: Arc<Vfs>, plan: &Plan, daemon: Identity, events: Sender<Event>) -> Arc<Self> {
         let (data_dir, source, settings) = (plan.data_dir.clone(), plan.source.clone(), plan.settings());
         Arc::new(Self { vfs, data_dir, source, settings, daemon, events, state: Mutex::default() })
+    }
+
+    /// The namespaces that all mounts of the process are under.
+    pub(super) fn policy(&self) -> &Policy {
+        &self.settings.policy
     }
 
     /// What to mount for somebody who asks for it, under the rules that the process was started with.
@@ -154,7 +160,7 @@ impl Fleet {
             let why = format!("the process that serves the store has {MOUNTS_MAX} mounts already");
             return Err(refusal(ErrorKind::InUse, attempted(), why, ""));
         }
-        if self.vfs.is_read_only() && !berth.flags.read_only {
+        if self.vfs.is_read_only() && !berth.flags.manner.read_only {
             return Err(refusal(
                 ErrorKind::ReadOnly,
                 attempted(),
@@ -182,10 +188,11 @@ impl Fleet {
         let shown = MountState {
             mountpoint: berth.mountpoint.clone(),
             principal: berth.view.principal.clone(),
-            read_only: berth.flags.read_only,
+            read_only: berth.flags.manner.read_only,
             passthrough: mount.passthrough(),
             locks,
             transport: mount.transport().to_string(),
+            since: Some(Timestamp::now()),
         };
         state.members.push(Member { number, shown, unmounter: mount.unmounter() });
         drop(state);
@@ -304,16 +311,7 @@ impl Fleet {
             mountpoint: berth.mountpoint.clone(),
             source: self.source.clone(),
             store_dir: self.data_dir.clone(),
-            allow_other: flags.allow_other,
-            read_only: flags.read_only,
-            dev: flags.dev,
-            suid: flags.suid,
-            noexec: flags.noexec,
-            noatime: flags.noatime,
-            sync: flags.sync,
-            dirsync: flags.dirsync,
-            cache_seconds: flags.cache_seconds,
-            passthrough: flags.passthrough,
+            manner: flags.manner.clone(),
             threads,
             store_locks: locks == LockScope::Store,
             transport: flags.transport.unwrap_or_default(),

@@ -9,6 +9,7 @@
 
 mod background;
 mod fleet;
+mod join;
 mod list;
 mod log_file;
 mod mount_table;
@@ -23,18 +24,25 @@ mod unmount;
 mod users;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::advice;
-use crate::error::{Error, Result};
-use crate::model::Principal;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Principal, Timestamp};
 use crate::view::Settings;
+
+use preflight::Plan;
 
 pub use crate::fuse::MountEntry;
 pub use fleet::Fleet;
+pub use join::missing;
 pub use list::{Mounted, mounted};
 pub use mount_table::{data_dir_of, explain_in_use, mount_at, mount_of};
 pub use options::{LockScope, MountFlags};
-pub use unmount::{Unmounted, unmount};
+pub use unmount::{Unmounted, unmount, unmount_from};
+
+/// How long it is tried to join a daemon that is just coming or going.
+const JOIN_MAX: Duration = Duration::from_secs(20);
 
 /// What to mount where, and how: one process serves all of it.
 #[derive(Clone, Debug)]
@@ -73,34 +81,69 @@ pub struct MountState {
     pub locks: LockScope,
     /// How requests come from the kernel, in words; empty where that is not known.
     pub transport: String,
+    /// Since when it has answered, where that is known.
+    pub since: Option<Timestamp>,
 }
 
-/// Mounts and serves in this process until the last mount has ended and everything is durable.
+/// Mounts, and returns when the mounts have ended: serves them in this process until everything is durable, or, when a
+/// daemon has the store already, has that serve them. `note` is told what a user should know meanwhile.
 ///
 /// SIGTERM, SIGINT and SIGHUP end the mounts as [`unmount()`] does.
 ///
 /// # Errors
 /// `NotFound` when there is no store or no mountpoint, `InUse` when either is taken, what opening the store or mounting
 /// failed with, or what could not be made durable at the end.
-pub fn mount_foreground(request: &MountRequest) -> Result<()> {
-    let plan = preflight::plan(request)?;
-    serve::serve(&plan, || Ok(()))
+pub fn mount_foreground(request: &MountRequest, note: &mut dyn FnMut(&str)) -> Result<()> {
+    // Before anything is there that a signal could leave half done.
+    let signals = signals::StopSignals::register()?;
+    match mount(request, note, |plan| serve::serve(plan, || Ok(())))? {
+        Some(guest) => guest.stay(signals, note),
+        None => Ok(()),
+    }
 }
 
-/// Mounts in a process of its own and returns once all mounts answer.
+/// Mounts in a process of its own, or has the daemon do it that has the store already, and returns once all mounts answer.
 ///
 /// Must be called before this process has started a thread, fork(2). The new process keeps no descriptor of this one,
 /// works in `/`, and writes its log to `nexus.log` in the data directory; it never returns from this function.
 ///
 /// # Errors
 /// As [`mount_foreground`] up to the moment the mounts answer; `Io` when the new process died before that.
-pub fn mount_background(request: &MountRequest) -> Result<()> {
+pub fn mount_background(request: &MountRequest, note: &mut dyn FnMut(&str)) -> Result<()> {
+    mount(request, note, start).map(drop)
+}
+
+/// Joins the daemon that has the store; where none has, `begin` becomes it. Of many who come at once one begins.
+fn mount(
+    request: &MountRequest,
+    note: &mut dyn FnMut(&str),
+    begin: impl Fn(&Plan) -> Result<()>,
+) -> Result<Option<join::Guest>> {
     let plan = preflight::plan(request)?;
+    let asked = Instant::now();
+    loop {
+        if let Some(guest) = join::join(&plan, note)? {
+            return Ok(Some(guest));
+        }
+        match begin(&plan) {
+            // Somebody else was faster.
+            Err(e) if e.kind() == ErrorKind::InUse && asked.elapsed() < JOIN_MAX => {
+                if join::daemon_of(&plan.data_dir)?.is_none() {
+                    return Err(e);
+                }
+            }
+            done => return done.map(|()| None),
+        }
+    }
+}
+
+/// Serves the mounts in a process of its own.
+fn start(plan: &Plan) -> Result<()> {
     match background::fork()? {
         background::Side::Caller(start) => start.wait(),
         background::Side::Daemon(reporter) => {
             let mut reporter = Some(reporter);
-            let served = serve::serve(&plan, || {
+            let served = serve::serve(plan, || {
                 log_file::take_over(&plan.data_dir)?;
                 reporter.take().map_or(Ok(()), background::Reporter::ready)
             });

@@ -5,11 +5,8 @@
 
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fuse::Manner;
 use crate::model::Transport;
-
-/// How long the kernel may believe names and attributes, in seconds. One process makes every change and tells the
-/// kernel of those it did not ask for, so long is safe.
-const CACHE_SECONDS_DEFAULT: f64 = 3600.0;
 
 /// The longest time the kernel may be given: a year, which is for ever.
 const CACHE_SECONDS_MAX: f64 = 31_536_000.0;
@@ -17,29 +14,11 @@ const CACHE_SECONDS_MAX: f64 = 31_536_000.0;
 /// The most threads a mount may have; each costs a stack and a descriptor.
 const THREADS_MAX: usize = 256;
 
-/// How to mount. The defaults are those of an unprivileged FUSE mount: neither devices nor set-user-ID.
-#[derive(Clone, Debug, PartialEq)]
+/// How to mount, as far as that was said.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MountFlags {
-    /// Users other than the one who mounts may use it, subject to the mode bits.
-    pub allow_other: bool,
-    /// Nothing can be changed.
-    pub read_only: bool,
-    /// Device nodes work.
-    pub dev: bool,
-    /// Set-user-ID and set-group-ID bits work.
-    pub suid: bool,
-    /// Programs cannot be started.
-    pub noexec: bool,
-    /// Access times are never updated; otherwise they are as with relatime.
-    pub noatime: bool,
-    /// Every write is durable when it returns.
-    pub sync: bool,
-    /// Every change of a directory is durable when it returns.
-    pub dirsync: bool,
-    /// How long the kernel may believe names and attributes, in seconds.
-    pub cache_seconds: f64,
-    /// Big files are read and written by the kernel alone, where it can.
-    pub passthrough: bool,
+    /// What the mount is told as it is.
+    pub manner: Manner,
     /// How many threads answer over /dev/fuse; `None` lets the number of processors decide.
     pub threads: Option<usize>,
     /// Where locks are kept; `None` lets the number of mounts decide.
@@ -57,22 +36,13 @@ pub enum LockScope {
     Store,
 }
 
-impl Default for MountFlags {
-    fn default() -> Self {
-        Self {
-            allow_other: false,
-            read_only: false,
-            dev: false,
-            suid: false,
-            noexec: false,
-            noatime: false,
-            sync: false,
-            dirsync: false,
-            cache_seconds: CACHE_SECONDS_DEFAULT,
-            passthrough: true,
-            threads: None,
-            locks: None,
-            transport: None,
+impl LockScope {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Store => "store",
         }
     }
 }
@@ -82,23 +52,23 @@ type Switch = fn(&mut MountFlags);
 
 /// Options without a value.
 const SWITCHES: &[(&str, Switch)] = &[
-    ("allow_other", |f| f.allow_other = true),
-    ("ro", |f| f.read_only = true),
-    ("rw", |f| f.read_only = false),
-    ("dev", |f| f.dev = true),
-    ("nodev", |f| f.dev = false),
-    ("suid", |f| f.suid = true),
-    ("nosuid", |f| f.suid = false),
-    ("exec", |f| f.noexec = false),
-    ("noexec", |f| f.noexec = true),
-    ("atime", |f| f.noatime = false),
-    ("noatime", |f| f.noatime = true),
-    ("relatime", |f| f.noatime = false),
-    ("sync", |f| f.sync = true),
-    ("async", |f| f.sync = false),
-    ("dirsync", |f| f.dirsync = true),
-    ("passthrough", |f| f.passthrough = true),
-    ("no_passthrough", |f| f.passthrough = false),
+    ("allow_other", |f| f.manner.allow_other = true),
+    ("ro", |f| f.manner.read_only = true),
+    ("rw", |f| f.manner.read_only = false),
+    ("dev", |f| f.manner.dev = true),
+    ("nodev", |f| f.manner.dev = false),
+    ("suid", |f| f.manner.suid = true),
+    ("nosuid", |f| f.manner.suid = false),
+    ("exec", |f| f.manner.noexec = false),
+    ("noexec", |f| f.manner.noexec = true),
+    ("atime", |f| f.manner.noatime = false),
+    ("noatime", |f| f.manner.noatime = true),
+    ("relatime", |f| f.manner.noatime = false),
+    ("sync", |f| f.manner.sync = true),
+    ("async", |f| f.manner.sync = false),
+    ("dirsync", |f| f.manner.dirsync = true),
+    ("passthrough", |f| f.manner.passthrough = true),
+    ("no_passthrough", |f| f.manner.passthrough = false),
     // The mode bits always hold.
     ("default_permissions", |_| {}),
     // For mount(8) and fstab(5), which pass them on.
@@ -131,6 +101,29 @@ impl MountFlags {
         words.split(',').map(str::trim).filter(|word| !word.is_empty()).try_for_each(|word| self.apply_word(word))
     }
 
+    /// The words that say the same, behind those that nobody has to say.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let manner = &self.manner;
+        let switches = [
+            (manner.allow_other, "allow_other"),
+            (manner.read_only, "ro"),
+            (manner.dev, "dev"),
+            (manner.suid, "suid"),
+            (manner.noexec, "noexec"),
+            (manner.noatime, "noatime"),
+            (manner.sync, "sync"),
+            (manner.dirsync, "dirsync"),
+            (!manner.passthrough, "no_passthrough"),
+        ];
+        let mut words: Vec<_> = switches.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()).collect();
+        words.push(format!("cache_seconds={}", manner.cache_seconds));
+        words.extend(self.threads.map(|threads| format!("threads={threads}")));
+        words.extend(self.locks.map(|locks| format!("locks={}", locks.word())));
+        words.extend(self.transport.map(|transport| format!("transport={}", transport.word())));
+        words
+    }
+
     fn apply_word(&mut self, word: &str) -> Result<()> {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -145,7 +138,7 @@ impl MountFlags {
         }
         match (name, value) {
             ("cache_seconds", Some(value)) => {
-                self.cache_seconds = value
+                self.manner.cache_seconds = value
                     .parse()
                     .ok()
                     .filter(|seconds| (0.0..=CACHE_SECONDS_MAX).contains(seconds))
@@ -211,14 +204,26 @@ mod tests {
         let nothing = "defaults,auto,noauto,user,nofail,_netdev,x-systemd.automount,x-a=b,,default_permissions";
         assert_eq!(flags(nothing).unwrap(), MountFlags::default());
         let both = flags("ro, allow_other,noexec,dev,suid,noatime,sync,dirsync").unwrap();
-        assert!(both.read_only && both.allow_other && both.noexec && both.dev && both.suid);
-        assert!(both.noatime && both.sync && both.dirsync);
+        let said = &both.manner;
+        assert!(said.read_only && said.allow_other && said.noexec && said.dev && said.suid);
+        assert!(said.noatime && said.sync && said.dirsync);
         let undone = "ro,rw,noexec,exec,dev,nodev,suid,nosuid,noatime,relatime,sync,async,no_passthrough,passthrough";
         assert_eq!(flags(undone).unwrap(), MountFlags::default());
         let valued = flags("cache_seconds=0.5,threads=3,locks=store,transport=io_uring").unwrap();
         assert_eq!(valued.locks, Some(LockScope::Store));
-        assert_eq!((valued.cache_seconds, valued.threads), (0.5, Some(3)));
+        assert_eq!((valued.manner.cache_seconds, valued.threads), (0.5, Some(3)));
         assert_eq!(valued.transport, Some(Transport::IoUring));
+    }
+
+    #[test]
+    fn the_words_of_flags_are_those_flags_again() {
+        let all = "ro,allow_other,noexec,dev,suid,noatime,sync,dirsync,no_passthrough,cache_seconds=0.25,threads=7,\
+                   locks=local,transport=dev_fuse";
+        // Every word alone, and all of them: no flag is left out, and none depends on another.
+        for words in all.split(',').chain([all, ""]) {
+            let meant = flags(words).unwrap();
+            assert_eq!(flags(&meant.words().join(",")).unwrap(), meant, "{words}");
+        }
     }
 
     #[test]

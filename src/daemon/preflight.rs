@@ -8,15 +8,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::mount_table::{data_dir_of, mount_at, source_of};
-use super::unmount::detach;
 use super::{MountFlags, MountRequest, MountSpec};
 use crate::advice::refusal;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fuse;
 use crate::model::Principal;
 use crate::view::Settings;
-
-/// Dead mounts may lie on top of each other, one for each kill and mount; more than this is something else.
-const DEAD_MOUNTS_MAX: usize = 16;
 
 /// Mounts that may be attempted: paths are canonical and do not contain each other.
 #[derive(Clone, Debug)]
@@ -99,7 +96,7 @@ fn touch(one: &Path, other: &Path) -> bool {
 pub(super) fn berth(data_dir: &Path, spec: &MountSpec) -> Result<Berth> {
     let attempted = format!("mounting on {}", spec.mountpoint.display());
     let mountpoint = locate(&spec.mountpoint, &attempted)?;
-    clear_dead(&mountpoint, &attempted)?;
+    fuse::clear_dead(&mountpoint)?;
     check_directory(&mountpoint, &attempted)?;
     check_apart(data_dir, &mountpoint, &attempted)?;
     if let Some(entry) = mount_at(&mountpoint)?
@@ -135,24 +132,15 @@ pub(super) fn no_store(data_dir: &Path, attempted: impl Into<String>) -> Error {
 
 /// A mountpoint as the kernel spells it, whether or not what is mounted there still answers.
 pub(super) fn locate(mountpoint: &Path, attempted: &str) -> Result<PathBuf> {
-    let error = match fs::canonicalize(mountpoint) {
-        Ok(path) => return Ok(path),
-        Err(e) => e,
-    };
-    if error.kind() == io::ErrorKind::NotFound {
-        return Err(refusal(
+    fuse::spelled_by_kernel(mountpoint).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => refusal(
             ErrorKind::NotFound,
             attempted,
             "there is no such directory",
             format!("to make it: mkdir -p {}", mountpoint.display()),
-        ));
-    }
-    // A dead mount need not answer anything about itself; what holds its name does.
-    let parent = mountpoint.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-    match (parent.map(fs::canonicalize), mountpoint.file_name()) {
-        (Some(Ok(parent)), Some(name)) => Ok(parent.join(name)),
-        _ => Err(Error::io(attempted.to_owned(), error)),
-    }
+        ),
+        _ => e,
+    })
 }
 
 fn locate_store(data_dir: &Path, attempted: &str) -> Result<PathBuf> {
@@ -164,27 +152,6 @@ fn locate_store(data_dir: &Path, attempted: &str) -> Result<PathBuf> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(no_store(data_dir, attempted)),
         Err(e) => Err(Error::io(format!("{attempted}: looking at the data directory {}", data_dir.display()), e)),
     }
-}
-
-/// Takes away mounts of ours that nobody serves any more: their daemon was killed.
-fn clear_dead(mountpoint: &Path, attempted: &str) -> Result<()> {
-    for _ in 0..DEAD_MOUNTS_MAX {
-        if !crate::fuse::is_dead(mountpoint) {
-            return Ok(());
-        }
-        let entry = mount_at(mountpoint)?;
-        if entry.as_ref().and_then(data_dir_of).is_none() {
-            return Err(refusal(
-                ErrorKind::InUse,
-                attempted,
-                "a dead mount of another filesystem is there",
-                format!("as root: umount -l {}", mountpoint.display()),
-            ));
-        }
-        log::warn!("clearing the dead mount on {}", mountpoint.display());
-        detach(mountpoint, true)?;
-    }
-    Err(Error::new(ErrorKind::InUse, format!("{attempted}: a dead mount keeps coming back")))
 }
 
 fn check_directory(mountpoint: &Path, attempted: &str) -> Result<()> {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::process::Identity;
 use super::{LockScope, MountState};
 use crate::error::{Error, Result};
-use crate::model::Principal;
+use crate::model::{Principal, Timestamp};
 
 /// The name of the record in the data directory.
 pub(super) const NAME: &str = "nexus.pid";
@@ -120,6 +120,8 @@ struct Line {
     store_locks: bool,
     #[serde(default)]
     transport: String,
+    /// Nanoseconds since 1970.
+    since: Option<i64>,
 }
 
 impl From<&MountState> for Line {
@@ -133,6 +135,7 @@ impl From<&MountState> for Line {
             passthrough: mount.passthrough,
             store_locks: mount.locks == LockScope::Store,
             transport: mount.transport.clone(),
+            since: mount.since.map(|time| time.0),
         }
     }
 }
@@ -146,6 +149,7 @@ impl Line {
             passthrough: self.passthrough,
             locks: if self.store_locks { LockScope::Store } else { LockScope::Local },
             transport: self.transport,
+            since: self.since.map(Timestamp),
         })
     }
 }
@@ -194,6 +198,7 @@ mod tests {
                 passthrough: false,
                 locks: LockScope::Store,
                 transport: "io_uring".into(),
+                since: Some(Timestamp(1_700_000_000_123_456_789)),
             },
             MountState {
                 mountpoint: "/c".into(),
@@ -202,6 +207,7 @@ mod tests {
                 passthrough: true,
                 locks: LockScope::Local,
                 transport: String::new(),
+                since: None,
             },
         ];
         let mut record = Record { daemon: Identity { pid: 7, started: 99 }, mounts, failure: None };

@@ -23,8 +23,11 @@ use crate::vfs::{StoreOptions, Vfs};
 /// How long those who still use a mount that was told to stop may go on.
 const USERS_GRACE: Duration = Duration::from_secs(10);
 
-/// How long a program may take to give the store up, or to close it.
-const HAND_OVER_MAX: Duration = Duration::from_secs(5);
+/// How long whoever has the store, and answers nobody, may take to be done with it.
+const CLOSING_MAX: Duration = Duration::from_secs(5);
+
+/// How long a program may take to give the store up once it has said that it will: longer than it waits for requests.
+const HAND_OVER_MAX: Duration = Duration::from_secs(15);
 
 /// The pause between two attempts to open a store that is being given up.
 const HAND_OVER_PAUSE: Duration = Duration::from_millis(5);
@@ -69,14 +72,16 @@ fn allow_open_files() {
 
 /// Opens the store. A program that has it through the library is asked to give it up, and becomes a client of this daemon.
 fn open(plan: &Plan) -> Result<Arc<Vfs>> {
-    let read_only = plan.berths.iter().all(|berth| berth.flags.read_only);
+    let read_only = plan.berths.iter().all(|berth| berth.flags.manner.read_only);
     let options = StoreOptions { data_dir: plan.data_dir.clone(), read_only, clock: Timestamp::now };
-    let asked = Instant::now();
+    let (asked, mut patience) = (Instant::now(), CLOSING_MAX);
     let opened = loop {
         match Vfs::open_store(options.clone()) {
             // Whoever has it may be closing it, or another program may have been faster.
-            Err(e) if e.kind() == ErrorKind::InUse && asked.elapsed() < HAND_OVER_MAX => {
-                if !client::hand_over(&plan.data_dir)? && served_mount_of(&plan.data_dir)?.is_some() {
+            Err(e) if e.kind() == ErrorKind::InUse && asked.elapsed() < patience => {
+                if client::hand_over(&plan.data_dir)? {
+                    patience = HAND_OVER_MAX;
+                } else if served_mount_of(&plan.data_dir)?.is_some() {
                     break Err(e);
                 }
                 std::thread::sleep(HAND_OVER_PAUSE);

@@ -5,7 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use super::{Fleet, MountFlags};
+use super::{Fleet, LockScope, MountFlags};
+use crate::advice::refusal;
 use crate::client::{MountInfo, MountWish, Role, Steward};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Principal;
@@ -40,7 +41,10 @@ impl Steward for Daemon {
             mountpoint: mount.mountpoint.as_os_str().as_bytes().to_vec(),
             tenant: mount.principal.tenant().map(str::to_owned),
             agent: mount.principal.agent().map(str::to_owned),
+            is_admin: mount.principal.is_admin(),
             read_only: mount.read_only,
+            store_locks: mount.locks == LockScope::Store,
+            since: mount.since.map(|time| time.0),
             transport: Some(mount.transport).filter(|transport| !transport.is_empty()),
             passthrough: Some(mount.passthrough),
         });
@@ -52,6 +56,14 @@ impl Steward for Daemon {
         wish.options.iter().try_for_each(|words| flags.apply(words))?;
         let principal = Principal::new(wish.tenant.clone(), wish.agent.clone(), wish.is_admin)?;
         let fleet = self.fleet()?;
+        if wish.rules.is_some_and(|rules| rules != *fleet.policy().fingerprint().as_bytes()) {
+            return Err(refusal(
+                ErrorKind::Configuration,
+                format!("mounting on {}", path(&wish.mountpoint).display()),
+                "the process that serves the store was started with other namespaces than are configured now",
+                "unmount all of the store (nexus umount --all) and mount it again, or use the configuration of the first mount",
+            ));
+        }
         let spec = fleet.spec_for(path(&wish.mountpoint).to_owned(), principal, flags);
         fleet.add_mount(&spec)
     }

@@ -1,5 +1,6 @@
-//! Unmounting from outside: takes the mount away and waits until its daemon has made everything durable and is gone.
+//! Unmounting from outside: has the mount taken away and waits until its daemon has made everything durable and is gone.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use super::process::Process;
 use super::record::Record;
 use super::users;
 use crate::advice::{self, refusal};
+use crate::client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fuse;
 
@@ -55,7 +57,16 @@ pub fn unmount(mountpoint: &Path, lazy: bool, note: &mut dyn FnMut(&str)) -> Res
         _ => e,
     })?;
     let data_dir = store_behind(&mountpoint, &attempted)?;
-    let record = Record::read(&data_dir).unwrap_or_else(|e| {
+    unmount_from(&data_dir, &mountpoint, lazy, note)
+}
+
+/// Unmounts one of the mounts that [`mounted`](super::mounted()) tells of a store.
+///
+/// # Errors
+/// As [`unmount`].
+pub fn unmount_from(data_dir: &Path, mountpoint: &Path, lazy: bool, note: &mut dyn FnMut(&str)) -> Result<Unmounted> {
+    let attempted = format!("unmounting {}", mountpoint.display());
+    let record = Record::read(data_dir).unwrap_or_else(|e| {
         log::warn!("{}", advice::sentence(&e));
         None
     });
@@ -64,12 +75,12 @@ pub fn unmount(mountpoint: &Path, lazy: bool, note: &mut dyn FnMut(&str)) -> Res
         Some(record) => Process::open(record.daemon)?,
         None => None,
     };
-    detach(&mountpoint, lazy)?;
+    take_away(data_dir, mountpoint, lazy)?;
     let (Some(record), Some(process)) = (&record, &process) else {
         return Ok(if record.is_some() { Unmounted::WasDead } else { Unmounted::NotWaited });
     };
-    match wait(process, (&data_dir, record, &mountpoint), lazy, note)? {
-        Waited::Ended => check_end(&data_dir, record, &attempted),
+    match wait(process, (data_dir, record, mountpoint), lazy, note)? {
+        Waited::Ended => check_end(data_dir, record, &attempted),
         Waited::OthersStay(mounts) => Ok(Unmounted::OthersStay { mounts }),
         Waited::GaveUp => Ok(Unmounted::StillServing { pid: process.pid() }),
     }
@@ -154,6 +165,22 @@ fn check_end(data_dir: &Path, before: &Record, attempted: &str) -> Result<Unmoun
             "what was fsynced is safe; the next mount recovers it",
         ),
     })
+}
+
+/// Has the daemon take a mount away, or does it where no daemon answers.
+fn take_away(data_dir: &Path, mountpoint: &Path, lazy: bool) -> Result<()> {
+    match client::unmount(data_dir, mountpoint.as_os_str().as_bytes(), lazy) {
+        Ok(true) => return Ok(()),
+        Err(e) if e.kind() == ErrorKind::InUse => return Err(busy(mountpoint)),
+        Ok(false) => {}
+        // Killed, another user's, of another version: whoever mounted may still unmount.
+        Err(e) => log::debug!("{}", advice::sentence(&e)),
+    }
+    match mount_at(mountpoint)? {
+        // It ended, and its mounts with it, while it was asked.
+        None => Ok(()),
+        Some(_) => detach(mountpoint, lazy),
+    }
 }
 
 /// Takes away the mount of ours on `mountpoint`; if it is in use, the error says by whom.

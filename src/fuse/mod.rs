@@ -8,12 +8,13 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `session` | [`Mount`]: from mounting to the end, [`Unmounter`], [`unmount_at`] |
-//! | `options` | [`MountOptions`] and its spellings for mount(2) and fusermount3(1) |
+//! | `options` | [`MountOptions`], the [`Manner`] in it, and their spellings for mount(2) and fusermount3(1) |
 //! | `device` | mounting and unmounting, by system call or through fusermount3 |
 //! | `mountinfo` | what is mounted where |
 //! | `caps` | what is agreed in the handshake, and why the rest is not |
 //! | `frontend` | the requests as fuser delivers them, over /dev/fuse |
 //! | `ring` | the requests over io_uring, where the kernel offers it |
+//! | `place` | how the kernel spells a mountpoint, and what is dead there |
 //! | `handlers` | one plain function for each request, shared by all front-ends |
 //! | `convert` | flags and modes of the kernel in the words of the filesystem |
 //! | `fuser_types` | types of fuser from and to ours |
@@ -39,11 +40,13 @@ mod locking;
 mod mountinfo;
 mod notice;
 mod options;
+mod place;
 mod polls;
 mod ring;
 mod session;
 mod teller;
 
 pub use mountinfo::{MountEntry, mounts, mounts_at};
-pub use options::{FILESYSTEM_TYPE, MountOptions};
-pub use session::{Mount, TransportInUse, Unmounter, is_dead, unmount_at};
+pub use options::{FILESYSTEM_TYPE, Manner, MountOptions};
+pub use place::{clear_dead, is_dead, spelled_by_kernel};
+pub use session::{Mount, TransportInUse, Unmounter, unmount_at};

@@ -16,16 +16,15 @@ pub const FILESYSTEM_TYPE: &str = "fuse.nexus";
 /// What follows `fuse.` in it, which is what fusermount3 is told.
 const SUBTYPE: &str = "nexus";
 
-/// How a store is mounted, mount(8) and fuse(8).
-#[derive(Clone, Debug)]
-pub struct MountOptions {
-    /// The directory to mount on.
-    pub mountpoint: PathBuf,
-    /// What df(1) shows as the device: `nexus:` and the directory of the store.
-    pub source: String,
-    /// The directory that holds the bodies: passthrough is tried with a file there.
-    pub store_dir: PathBuf,
-    /// Others than the user who mounts may use the mount.
+/// How long the kernel may believe names and attributes, in seconds, when nothing else is said. One process makes every
+/// change and tells the kernel of those it did not ask for, so long is safe.
+const CACHE_SECONDS_DEFAULT: f64 = 3600.0;
+
+/// In which manner a store is mounted, mount(8) and fuse(8): what is said of one mount and makes sense for any. The default is
+/// that of an unprivileged FUSE mount, neither devices nor set-user-ID.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manner {
+    /// Others than the user who mounts may use the mount, subject to the mode bits.
     pub allow_other: bool,
     /// Nothing can be written, `ro`.
     pub read_only: bool,
@@ -35,7 +34,7 @@ pub struct MountOptions {
     pub suid: bool,
     /// Nothing can be executed.
     pub noexec: bool,
-    /// Shown by mount(8); whether a read updates the access time is up to the filesystem.
+    /// Access times are never updated; otherwise they are as with relatime.
     pub noatime: bool,
     /// Every write is durable before it returns.
     pub sync: bool,
@@ -45,6 +44,36 @@ pub struct MountOptions {
     pub cache_seconds: f64,
     /// Bodies may be handed to the kernel where it and the privilege allow it.
     pub passthrough: bool,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self {
+            allow_other: false,
+            read_only: false,
+            dev: false,
+            suid: false,
+            noexec: false,
+            noatime: false,
+            sync: false,
+            dirsync: false,
+            cache_seconds: CACHE_SECONDS_DEFAULT,
+            passthrough: true,
+        }
+    }
+}
+
+/// What is mounted where, and how.
+#[derive(Clone, Debug)]
+pub struct MountOptions {
+    /// The directory to mount on.
+    pub mountpoint: PathBuf,
+    /// What df(1) shows as the device: `nexus:` and the directory of the store.
+    pub source: String,
+    /// The directory that holds the bodies: passthrough is tried with a file there.
+    pub store_dir: PathBuf,
+    /// What was said of this mount.
+    pub manner: Manner,
     /// How many threads serve requests over /dev/fuse, one at least; over io_uring each core has its own.
     pub threads: usize,
     /// Locks are kept in the store and hold across its mounts, at the price of a request for each close; otherwise the kernel
@@ -61,16 +90,7 @@ impl Default for MountOptions {
             mountpoint: PathBuf::new(),
             source: String::from("nexus"),
             store_dir: PathBuf::new(),
-            allow_other: false,
-            read_only: false,
-            dev: false,
-            suid: false,
-            noexec: false,
-            noatime: false,
-            sync: false,
-            dirsync: false,
-            cache_seconds: 3600.0,
-            passthrough: true,
+            manner: Manner::default(),
             threads: 2,
             store_locks: false,
             transport: Transport::Auto,
@@ -84,8 +104,8 @@ impl MountOptions {
     /// # Errors
     /// `Configuration` for a negative or infinite number.
     pub(super) fn lifetime(&self) -> Result<Duration> {
-        Duration::try_from_secs_f64(self.cache_seconds).map_err(|error| {
-            let what = format!("use {} as the cache lifetime in seconds", self.cache_seconds);
+        Duration::try_from_secs_f64(self.manner.cache_seconds).map_err(|error| {
+            let what = format!("use {} as the cache lifetime in seconds", self.manner.cache_seconds);
             Error::new(ErrorKind::Configuration, what).because(error)
         })
     }
@@ -94,13 +114,13 @@ impl MountOptions {
     pub(super) fn flags(&self) -> MountFlags {
         let mut flags = MountFlags::empty();
         for (wanted, flag) in [
-            (!self.dev, MountFlags::NODEV),
-            (!self.suid, MountFlags::NOSUID),
-            (self.read_only, MountFlags::RDONLY),
-            (self.noexec, MountFlags::NOEXEC),
-            (self.noatime, MountFlags::NOATIME),
-            (self.sync, MountFlags::SYNCHRONOUS),
-            (self.dirsync, MountFlags::DIRSYNC),
+            (!self.manner.dev, MountFlags::NODEV),
+            (!self.manner.suid, MountFlags::NOSUID),
+            (self.manner.read_only, MountFlags::RDONLY),
+            (self.manner.noexec, MountFlags::NOEXEC),
+            (self.manner.noatime, MountFlags::NOATIME),
+            (self.manner.sync, MountFlags::SYNCHRONOUS),
+            (self.manner.dirsync, MountFlags::DIRSYNC),
         ] {
             flags.set(flag, wanted);
         }
@@ -111,7 +131,7 @@ impl MountOptions {
     /// /dev/fuse; the root is a directory.
     pub(super) fn data(&self, device: RawFd, uid: u32, gid: u32) -> CString {
         let mut data = format!("fd={device},rootmode=40000,user_id={uid},group_id={gid},default_permissions");
-        if self.allow_other {
+        if self.manner.allow_other {
             data.push_str(",allow_other");
         }
         CString::new(data).expect("numbers and words hold no NUL")
@@ -122,7 +142,7 @@ impl MountOptions {
     /// # Errors
     /// `NotPermitted` for what fusermount3 grants root only.
     pub(super) fn helper_options(&self) -> Result<String> {
-        if self.dev || self.suid {
+        if self.manner.dev || self.manner.suid {
             return Err(Error::new(ErrorKind::NotPermitted, "mount with dev or suid as an ordinary user: root only"));
         }
         let mut text = format!("subtype={SUBTYPE},default_permissions,fsname=");
@@ -134,12 +154,12 @@ impl MountOptions {
             text.push(c);
         }
         for (wanted, word) in [
-            (self.allow_other, "allow_other"),
-            (self.read_only, "ro"),
-            (self.noexec, "noexec"),
-            (self.noatime, "noatime"),
-            (self.sync, "sync"),
-            (self.dirsync, "dirsync"),
+            (self.manner.allow_other, "allow_other"),
+            (self.manner.read_only, "ro"),
+            (self.manner.noexec, "noexec"),
+            (self.manner.noatime, "noatime"),
+            (self.manner.sync, "sync"),
+            (self.manner.dirsync, "dirsync"),
         ] {
             if wanted {
                 write!(text, ",{word}").expect("a String takes all");
@@ -155,26 +175,30 @@ mod tests {
 
     #[test]
     fn for_mount() {
-        let options = MountOptions { allow_other: true, read_only: true, ..MountOptions::default() };
+        let manner = Manner { allow_other: true, read_only: true, ..Manner::default() };
+        let options = MountOptions { manner, ..MountOptions::default() };
         let data = options.data(5, 1000, 100);
         let wanted = "fd=5,rootmode=40000,user_id=1000,group_id=100,default_permissions,allow_other";
         assert_eq!(data.to_str().unwrap(), wanted);
         assert_eq!(options.flags(), MountFlags::NODEV | MountFlags::NOSUID | MountFlags::RDONLY);
-        let options = MountOptions { dev: true, suid: true, noexec: true, ..MountOptions::default() };
+        let manner = Manner { dev: true, suid: true, noexec: true, ..Manner::default() };
+        let options = MountOptions { manner, ..MountOptions::default() };
         assert_eq!(options.flags(), MountFlags::NOEXEC);
     }
 
     #[test]
     fn a_name_injects_no_option() {
         let source = String::from("nexus:/a,allow_other\\,b");
-        let options = MountOptions { source, noatime: true, ..MountOptions::default() };
+        let manner = Manner { noatime: true, ..Manner::default() };
+        let options = MountOptions { source, manner, ..MountOptions::default() };
         let wanted = r"subtype=nexus,default_permissions,fsname=nexus:/a\,allow_other\\\,b,noatime";
         assert_eq!(options.helper_options().unwrap(), wanted);
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
-        let options = MountOptions { suid: true, cache_seconds: -1.0, ..MountOptions::default() };
+        let manner = Manner { suid: true, cache_seconds: -1.0, ..Manner::default() };
+        let options = MountOptions { manner, ..MountOptions::default() };
         assert_eq!(options.helper_options().unwrap_err().kind(), ErrorKind::NotPermitted);
         assert_eq!(options.lifetime().unwrap_err().kind(), ErrorKind::Configuration);
     }

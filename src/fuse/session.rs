@@ -23,6 +23,7 @@ use super::frontend::Frontend;
 use super::handlers::Handlers;
 use super::mountinfo::{MountEntry, mounts_at};
 use super::options::MountOptions;
+use super::place::{clear_dead, spelled_by_kernel};
 use super::ring::{self, Obstacle, Prepared, Ring};
 use super::teller::Teller;
 use crate::advice;
@@ -204,7 +205,7 @@ impl Mount {
         ring: Option<Prepared>,
     ) -> std::result::Result<Self, Failure> {
         // Handing files over takes the privilege that mounting took, so without that it need not be tried.
-        let passthrough = options.passthrough && device.privileged;
+        let passthrough = options.manner.passthrough && device.privileged;
         let second = if passthrough { Some(device.descriptor.try_clone()?) } else { None };
         let depth = passthrough.then(|| stack_depth(&options.store_dir));
         let third = device.descriptor.try_clone()?;
@@ -341,53 +342,20 @@ pub fn unmount_at(mountpoint: &Path, lazy: bool) -> Result<()> {
     }
 }
 
-/// Clears a dead mount, and says how the kernel spells the mountpoint, which then is a directory without a nexus on it.
+/// Clears dead mounts, and says how the kernel spells the mountpoint, which then is a directory without a nexus on it.
 fn prepare(mountpoint: &Path) -> Result<PathBuf> {
     let path = spelled_by_kernel(mountpoint)?;
-    let what = || format!("mount on {}", path.display());
+    let what = || format!("mounting on {}", path.display());
+    clear_dead(&path)?;
     if let Some(there) = mounts_at(&path)?.pop().filter(MountEntry::is_nexus) {
-        if !is_dead(&path) {
-            let source = there.source.to_string_lossy().into_owned();
-            return Err(Error::new(ErrorKind::InUse, format!("{}: {source} is mounted there already", what())));
-        }
-        warn!("clear the dead mount of {} on {}", there.source.to_string_lossy(), path.display());
-        device::unmount(&path, true)?;
+        let source = there.source.to_string_lossy().into_owned();
+        return Err(Error::new(ErrorKind::InUse, format!("{}: {source} is mounted there already", what())));
     }
     let metadata = fs::metadata(&path).map_err(|error| Error::io(what(), error))?;
     if !metadata.is_dir() {
         return Err(Error::new(ErrorKind::NotADirectory, what()));
     }
     Ok(path)
-}
-
-/// The absolute path without symbolic links. The last component is not asked when its parent will do: a mount that is
-/// dead there could not answer.
-fn spelled_by_kernel(path: &Path) -> Result<PathBuf> {
-    let failed = |error| Error::io(format!("find {}", path.display()), error);
-    match fs::canonicalize(path) {
-        Ok(path) => Ok(path),
-        Err(error) if says_dead(&error) => {
-            let absolute = std::path::absolute(path).map_err(failed)?;
-            match (absolute.parent(), absolute.file_name()) {
-                (Some(parent), Some(name)) => Ok(fs::canonicalize(parent).map_err(failed)?.join(name)),
-                _ => Err(failed(error)),
-            }
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-/// Whether nobody answers for a FUSE mount any more. Asks statfs(2), which always reaches the daemon: what stat(2) answers
-/// may come from the kernel's cache long after it is gone.
-#[must_use]
-pub fn is_dead(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_err_and(|error| says_dead(&error.into()))
-}
-
-/// What a FUSE mount says whose daemon is gone, `fuse_conn` of the kernel: not connected, or aborted.
-fn says_dead(error: &io::Error) -> bool {
-    // The last is what requests in a ring hear whose daemon is just going.
-    matches!(error.raw_os_error(), Some(libc::ENOTCONN | libc::ECONNABORTED | libc::ECANCELED))
 }
 
 /// The mount that was just made: the last one at its place.

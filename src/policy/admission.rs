@@ -5,7 +5,7 @@ use std::fmt;
 use super::namespace::{self, ARCHIVES, Namespace};
 use super::scope::Scope;
 use crate::error::Result;
-use crate::model::{Name, Principal};
+use crate::model::{Digest, Name, Principal};
 
 /// What an operation wants to do to what stands at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,18 @@ impl Policy {
     #[must_use]
     pub fn namespaces(&self) -> &[Namespace] {
         &self.namespaces
+    }
+
+    /// What tells these rules from others: the same for the same namespaces, in whatever order they were given.
+    #[must_use]
+    pub fn fingerprint(&self) -> Digest {
+        let mut rows: Vec<_> = self.namespaces.iter().collect();
+        rows.sort_by(|one, other| one.name.cmp(&other.name));
+        let mut text = format!("strict {}\n", self.strict);
+        for Namespace { name, readonly, admin_only, requires_tenant } in rows {
+            text.push_str(&format!("{name:?} {readonly} {admin_only} {requires_tenant}\n"));
+        }
+        Digest::of(text.as_bytes())
     }
 
     /// Whether `who` may do this to what stands at `scope`. The first check that fails is the answer.

@@ -8,15 +8,21 @@
 //! |---|---|
 //! | `histogram` | durations and sizes by order of magnitude, and quantiles of them |
 //! | `counter` | a number that all cores add to |
+//! | `op` | kinds of requests |
 //! | `traffic` | the requests of one mount |
 //! | `store` | what an open store does: commits, seals, caches |
+//! | `report` | what that comes to when somebody looks |
 
 mod counter;
 mod histogram;
+mod op;
+mod report;
 mod store;
 mod traffic;
 
 pub use counter::{Cache, CacheReport, Counter};
 pub use histogram::{Distribution, Histogram};
-pub use store::{Backlog, Bodies, BodyReport, CommitReport, Commits, Pages, Report, Stats, StoreReport};
-pub use traffic::{Op, RequestReport, Traffic, TrafficReport, Via};
+pub use op::{Op, Via};
+pub use report::{Backlog, BodyReport, CommitReport, Report, StoreReport};
+pub use store::{Bodies, Commits, Pages, Stats};
+pub use traffic::{RequestReport, Traffic, TrafficReport};

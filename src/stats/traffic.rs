@@ -12,61 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::counter::{Line, line_of_core, lines};
 use super::histogram::{Distribution, Histogram};
+use super::op::{Op, Via};
 
 /// Errors have numbers below this, linux/errno.h; what is beyond counts as 0.
 const ERRORS: usize = 134;
-
-macro_rules! kinds {
-    ($($name:ident $word:literal)*) => {
-        /// The kind of a request, `enum fuse_opcode` of linux/fuse.h.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Op {
-            $(#[doc = concat!("`FUSE_", stringify!($name), "` in its spelling")] $name,)*
-        }
-
-        impl Op {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// In small letters, as in the header.
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$name => $word,)* }
-            }
-        }
-    };
-}
-
-kinds! {
-    Lookup "lookup" Forget "forget" Getattr "getattr" Setattr "setattr" Readlink "readlink" Symlink "symlink"
-    Mknod "mknod" Mkdir "mkdir" Unlink "unlink" Rmdir "rmdir" Rename "rename" Link "link" Open "open" Read "read"
-    Write "write" Statfs "statfs" Release "release" Fsync "fsync" Setxattr "setxattr" Getxattr "getxattr"
-    Listxattr "listxattr" Removexattr "removexattr" Flush "flush" Opendir "opendir" Readdir "readdir"
-    Releasedir "releasedir" Fsyncdir "fsyncdir" Getlk "getlk" Setlk "setlk" Access "access" Create "create" Bmap "bmap"
-    Ioctl "ioctl" Poll "poll" Fallocate "fallocate" Readdirplus "readdirplus" Lseek "lseek"
-    CopyFileRange "copy_file_range" Other "other"
-}
-
-/// The way on which a request came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Via {
-    /// /dev/fuse.
-    DevFuse,
-    /// io_uring.
-    IoUring,
-}
-
-impl Via {
-    /// As in configurations.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::DevFuse => "dev_fuse",
-            Self::IoUring => "io_uring",
-        }
-    }
-}
 
 /// The counters of one mount.
 #[derive(Debug)]
@@ -308,14 +257,6 @@ mod tests {
         assert_eq!(kinds, [("lookup", 1, 0), ("other", 1, 1)]);
         assert_eq!(since.errors, [("another".to_owned(), 1)]);
         assert_eq!(since.bytes_read, 100);
-    }
-
-    #[test]
-    fn kinds_have_names_of_their_own() {
-        for (place, op) in Op::ALL.iter().enumerate() {
-            assert_eq!(*op as usize, place);
-            assert_eq!(Op::ALL.iter().filter(|other| other.word() == op.word()).count(), 1, "{op:?}");
-        }
     }
 
     /// All kinds at once and from all cores: no count is lost, and the report has the weight it says.

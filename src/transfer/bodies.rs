@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
 use crate::error::{Error, Result};
 use crate::model::Digest;
 
@@ -36,14 +38,33 @@ impl Bodies {
         fs::metadata(self.path(digest)).is_ok_and(|found| found.is_file() && found.len() == size)
     }
 
-    /// Adds a body that `fill` writes and tells the digest of; half a body is never seen under its name.
-    pub(super) fn add(&self, fill: impl FnOnce(&mut File) -> Result<Digest>) -> Result<Digest> {
-        let failed = |e: io::Error| Error::io(format!("write a body into {}", self.directory.display()), e);
+    /// Begins to add a body; half a body is never seen under its name.
+    pub(super) fn begin(&self) -> Result<NamedTempFile> {
         let part = tempfile::Builder::new().prefix(".part-").tempfile_in(&self.directory);
-        let mut part = part.map_err(failed)?;
-        let digest = fill(part.as_file_mut())?;
-        part.persist(self.path(&digest)).map_err(|e| failed(e.error))?;
-        Ok(digest)
+        part.map_err(|e| self.failed(e))
+    }
+
+    /// Gives a body that is complete its name.
+    pub(super) fn name(&self, part: NamedTempFile, digest: &Digest) -> Result<()> {
+        part.persist(self.path(digest)).map(drop).map_err(|e| self.failed(e.error))
+    }
+
+    pub(super) fn failed(&self, e: io::Error) -> Error {
+        Error::io(format!("write a body into {}", self.directory.display()), e)
+    }
+
+    /// What is there already, as names and sizes tell.
+    pub(super) fn list(&self) -> Result<Vec<(Digest, u64)>> {
+        let failed = |e| Error::io(format!("look into {}", self.directory.display()), e);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let digest = entry.file_name().to_str().and_then(|name| Digest::parse_hex(name).ok());
+            let size = entry.metadata().ok().filter(fs::Metadata::is_file).map(|found| found.len());
+            // Only what is spelled as it would be: upper case is another name.
+            found.extend(digest.zip(size).filter(|(digest, _)| entry.file_name() == *digest.to_string()));
+        }
+        Ok(found)
     }
 
     /// Opens a body; `None` if it is not there.

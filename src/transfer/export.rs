@@ -1,18 +1,18 @@
 //! Export: the files of one moment, a line each.
 
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::admission;
-use super::bodies::Bodies;
 use super::line::Shown;
+use super::local::Local;
 use super::metadata::USER;
 use super::report::ExportReport;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Digest, Kind, PATH_BYTES_MAX, Timestamp, VPath};
-use crate::vfs::{Listed, Snapshot, hash};
+use crate::vfs::{Listed, Readable, Snapshot, hash};
 use crate::view::View;
 
 /// Bytes gathered before they are written.
@@ -29,6 +29,44 @@ pub struct ExportOptions {
     pub bodies: Option<PathBuf>,
 }
 
+impl ExportOptions {
+    /// The part of them that the store is asked with.
+    #[must_use]
+    pub fn selection(&self) -> Selection {
+        Selection { prefix: self.prefix.clone(), after: self.after, bodies: self.bodies.is_some() }
+    }
+}
+
+/// What is wanted of a store, wherever it goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// As in [`ExportOptions`].
+    #[serde(with = "serde_bytes")]
+    pub prefix: Vec<u8>,
+    /// As in [`ExportOptions`].
+    pub after: Option<i64>,
+    /// Whether the bodies are wanted.
+    pub bodies: bool,
+}
+
+/// Where an export goes.
+pub trait Sink {
+    /// Takes some lines, whole ones.
+    ///
+    /// # Errors
+    /// When they cannot be kept.
+    fn lines(&mut self, lines: &[u8]) -> Result<()>;
+
+    /// Whether this body is still wanted.
+    fn lacks(&self, digest: &Digest, size: u64) -> bool;
+
+    /// Takes a body, all of it or nothing.
+    ///
+    /// # Errors
+    /// When it cannot be kept, or read.
+    fn body(&mut self, digest: &Digest, size: u64, from: &mut Readable) -> Result<()>;
+}
+
 /// Writes a line for each file that the identity of `view` sees, as they all were at one moment. Those who use the store
 /// meanwhile do not wait. `progress` is told the number of lines now and then.
 ///
@@ -43,32 +81,43 @@ pub fn export(
     out: &mut dyn Write,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ExportReport> {
-    let below = if options.prefix.is_empty() { VPath::root() } else { VPath::parse(&options.prefix)? };
-    let bodies = options.bodies.as_deref().map(Bodies::make).transpose()?;
-    let snapshot = view.vfs().snapshot(bodies.is_some())?;
+    let mut local = Local::new(options, out, progress)?;
+    let report = export_into(view, &options.selection(), &mut local)?;
+    local.finish()?;
+    Ok(report)
+}
+
+/// The same into whatever takes it.
+///
+/// # Errors
+/// What `sink` and reading the store report.
+pub fn export_into(view: &View, selection: &Selection, sink: &mut dyn Sink) -> Result<ExportReport> {
+    let below = if selection.prefix.is_empty() { VPath::root() } else { VPath::parse(&selection.prefix)? };
+    let snapshot = view.vfs().snapshot(selection.bodies)?;
     let mut export = Export {
+        view,
         snapshot: &snapshot,
-        bodies,
-        after: options.after.map(Timestamp),
-        out,
+        bodies: selection.bodies,
+        after: selection.after.map(Timestamp),
+        sink,
         buffer: Vec::with_capacity(BUFFER_BYTES + BUFFER_BYTES / 4),
         report: ExportReport::default(),
-        progress,
     };
     snapshot.walk(&below, &|path| admission::sees(view, path), &mut |listed| {
         if admission::sees(view, listed.path) { export.take(listed) } else { Ok(()) }
     })?;
-    export.finish()
+    export.flush()?;
+    Ok(export.report)
 }
 
 struct Export<'a> {
+    view: &'a View,
     snapshot: &'a Snapshot<'a>,
-    bodies: Option<Bodies>,
+    bodies: bool,
     after: Option<Timestamp>,
-    out: &'a mut dyn Write,
+    sink: &'a mut dyn Sink,
     buffer: Vec<u8>,
     report: ExportReport,
-    progress: &'a mut dyn FnMut(u64),
 }
 
 impl Export<'_> {
@@ -93,7 +142,7 @@ impl Export<'_> {
             created: listed.attr.btime,
             modified: listed.attr.mtime,
             version: listed.version,
-            mode: self.bodies.is_some().then_some(listed.attr.mode),
+            mode: self.bodies.then_some(listed.attr.mode),
             attrs: &listed.attrs,
         };
         shown.write(&mut self.buffer)?;
@@ -104,16 +153,13 @@ impl Export<'_> {
         Ok(())
     }
 
-    /// Digest and size of the body, which is copied if that is asked for. `None`: the file has gone.
+    /// Digest and size of the body, which goes along if that is asked for. `None`: the file has gone.
     fn body(&mut self, listed: &Listed<'_>) -> Result<Option<(Digest, u64)>> {
         let Some(digest) = listed.digest else { return self.draft(listed) };
         let size = listed.attr.size;
-        if let Some(bodies) = &self.bodies
-            && digest != Digest::EMPTY
-            && !bodies.has(&digest, size)
-        {
-            match bodies.add(|file| self.snapshot.copy_body(&digest, file).map(|_| digest)) {
-                Ok(_) => self.report.bodies += 1,
+        if self.bodies && digest != Digest::EMPTY && self.sink.lacks(&digest, size) {
+            match self.snapshot.open_body(&digest) {
+                Ok(mut body) => self.give(&digest, size, &mut body)?,
                 Err(e) if e.kind() == ErrorKind::Damaged => {
                     self.report.damaged += 1;
                     self.report.note(listed.path, "its body is damaged or missing, and not in the export");
@@ -130,32 +176,29 @@ impl Export<'_> {
             return Ok(None);
         };
         self.report.note(listed.path, "it is being written: exported as it was when its turn came");
-        let Some(bodies) = &self.bodies else { return draft.hash().map(Some) };
-        let mut size = 0;
+        if !self.bodies {
+            return draft.hash().map(Some);
+        }
         // The copy is hashed, not the draft: that may change in between.
-        let digest = bodies.add(|file| {
-            draft.copy(file)?;
-            let (digest, copied) = hash(file)?;
-            size = copied;
-            Ok(digest)
-        })?;
-        self.report.bodies += 1;
+        let mut copy = self.view.vfs().scratch()?;
+        draft.copy(&mut copy)?;
+        let (digest, size) = hash(&copy)?;
+        if self.sink.lacks(&digest, size) {
+            copy.rewind().map_err(|e| Error::io("read a copy of a draft", e))?;
+            self.give(&digest, size, &mut Readable::File(copy))?;
+        }
         Ok(Some((digest, size)))
     }
 
-    fn flush(&mut self) -> Result<()> {
-        self.out.write_all(&self.buffer).map_err(|e| Error::io("write the export", e))?;
-        self.buffer.clear();
-        (self.progress)(self.report.files);
+    fn give(&mut self, digest: &Digest, size: u64, body: &mut Readable) -> Result<()> {
+        self.sink.body(digest, size, body)?;
+        self.report.bodies += 1;
         Ok(())
     }
 
-    fn finish(mut self) -> Result<ExportReport> {
-        self.flush()?;
-        self.out.flush().map_err(|e| Error::io("write the export", e))?;
-        if let Some(bodies) = &self.bodies {
-            bodies.sync()?;
-        }
-        Ok(self.report)
+    fn flush(&mut self) -> Result<()> {
+        self.sink.lines(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Import: all lines are read and understood, then the bodies come in, then everything is applied at once.
 
 use std::collections::HashMap;
-use std::io::{BufRead, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use super::bodies::Bodies;
 use super::line::Line;
 use super::report::ImportReport;
 use super::spool::{Spool, Spooled};
+use super::upload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Caller, Digest};
 use crate::vfs::Arrivals;
@@ -21,6 +22,11 @@ use crate::view::View;
 const LINE_BYTES_MAX: u64 = 512 << 20;
 /// After how many lines progress is told.
 const PROGRESS_LINES: u64 = 4096;
+
+/// Bytes read at a time.
+const BUFFER_BYTES: usize = 1 << 18;
+/// Why a body was not taken.
+const OTHER_BODY: &str = "the file that should hold its body holds something else";
 
 /// What to do with a line whose path is taken by a file with another body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +54,25 @@ pub struct ImportOptions {
     pub bodies: Option<PathBuf>,
 }
 
+impl ImportOptions {
+    /// The part of them that the store is asked with.
+    #[must_use]
+    pub fn rules(&self) -> ImportRules {
+        ImportRules { conflict: self.conflict, dry_run: self.dry_run, bodies: self.bodies.is_some() }
+    }
+}
+
+/// How lines are applied, wherever they come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportRules {
+    /// As in [`ImportOptions`].
+    pub conflict: Conflict,
+    /// As in [`ImportOptions`].
+    pub dry_run: bool,
+    /// Whether bodies come along.
+    pub bodies: bool,
+}
+
 /// Makes the files that the lines of `input` tell of, or changes them, as one operation that is durable afterwards. What is
 /// made belongs to `caller`. `progress` is told the number of lines now and then, once while they are read and once while
 /// they are applied.
@@ -61,23 +86,61 @@ pub fn import(
     input: &mut dyn BufRead,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ImportReport> {
-    let vfs = view.vfs();
-    let mut report = ImportReport::default();
-    let mut spooled = read(view, input, &mut report, progress)?;
-    let mut arrivals = vfs.arrivals(options.dry_run)?;
+    let (mut spooled, report) = read(view, input, progress)?;
+    let mut arrivals = view.vfs().arrivals(options.dry_run)?;
     let mut refused = HashMap::new();
     if let Some(directory) = &options.bodies {
         refused = take_bodies(view, &Bodies::find(directory)?, &mut spooled, &mut arrivals)?;
         spooled.rewind()?;
     }
+    apply((view, caller, options.rules()), (spooled, report), &arrivals, &refused, progress)
+}
+
+/// The same from one stream, as an [`Upload`](super::Upload) makes it: lines, and bodies behind them. `progress` is told
+/// the number of lines that are applied, and nothing before the stream has been read to its end.
+///
+/// # Errors
+/// As [`import`]; `Io` for a stream that breaks off.
+pub fn import_stream(
+    view: &View,
+    caller: Caller,
+    rules: ImportRules,
+    input: &mut dyn Read,
+    progress: &mut dyn FnMut(u64),
+) -> Result<ImportReport> {
+    let mut input = BufReader::with_capacity(BUFFER_BYTES, input);
+    let lines = upload::number(&mut input)?.ok_or_else(upload::broken_off)?;
+    let mut lines = (&mut input).take(lines);
+    let lines_and_report = read(view, &mut lines, &mut |_| {})?;
+    if lines.limit() > 0 {
+        return Err(upload::broken_off());
+    }
+    let mut arrivals = view.vfs().arrivals(rules.dry_run)?;
+    let mut refused = HashMap::new();
+    while let Some((digest, size)) = upload::next_body(&mut input)? {
+        if !arrivals.take_from(&digest, size, &mut input)? {
+            refused.insert(digest, OTHER_BODY);
+        }
+    }
+    apply((view, caller, rules), lines_and_report, &arrivals, &refused, progress)
+}
+
+/// Applies lines that were read and bodies that came, all at once.
+fn apply(
+    (view, caller, rules): (&View, Caller, ImportRules),
+    (mut spooled, report): (Spooled, ImportReport),
+    arrivals: &Arrivals<'_>,
+    refused: &HashMap<Digest, &'static str>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<ImportReport> {
     // Whoever cannot see every file has to have shown that he has the body. Asked of paths alone: the store is locked.
     let sees = |path: &crate::model::VPath| admission::sees(view, path.as_bytes());
     let sees = admission::is_restricted(view).then_some(&sees as &dyn Fn(&_) -> bool);
-    let apply = Apply { conflict: options.conflict, sees, brought: options.bodies.is_some(), refused: &refused };
-    let keep = !options.dry_run;
+    let apply = Apply { conflict: rules.conflict, sees, brought: rules.bodies, refused };
+    let keep = !rules.dry_run;
     // What it makes may be namespaces, which views look for anew when this is dropped.
     let _held = view.hold();
-    let report = vfs.bulk(caller, &arrivals, keep, |bulk| {
+    let mut report = view.vfs().bulk(caller, arrivals, keep, |bulk| {
         let mut report = report;
         let mut count = 0;
         while let Some((number, line)) = spooled.next()? {
@@ -90,20 +153,34 @@ pub fn import(
         }
         Ok(report)
     })?;
-    let mut report = report;
     report.notes.sort_by_key(|note| note.line);
     Ok(report)
 }
 
 /// Reads all lines; those that the identity may not import are told and left out.
-fn read(
-    view: &View,
-    input: &mut dyn BufRead,
-    report: &mut ImportReport,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Spooled> {
+fn read(view: &View, input: &mut dyn BufRead, progress: &mut dyn FnMut(u64)) -> Result<(Spooled, ImportReport)> {
+    let mut report = ImportReport::default();
     let mut spool = Spool::new(view.vfs().scratch()?);
-    let (mut text, mut computed) = (Vec::new(), None);
+    let mut computed = None;
+    each_line(input, &mut |number, line| {
+        match admission::may(view, &line.path, &mut computed) {
+            Ok(()) => spool.push(number, line)?,
+            Err(e) => {
+                report.skipped += 1;
+                report.note(number, line.path.as_bytes(), format!("skipped: {e}"));
+            }
+        }
+        if number % PROGRESS_LINES == 0 {
+            progress(number);
+        }
+        Ok(())
+    })?;
+    Ok((spool.finish()?, report))
+}
+
+/// Understands line after line, with their numbers.
+pub(super) fn each_line(input: &mut dyn BufRead, each: &mut dyn FnMut(u64, &Line) -> Result<()>) -> Result<()> {
+    let mut text = Vec::new();
     for number in 1.. {
         text.clear();
         let got = input.take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut text);
@@ -115,22 +192,11 @@ fn read(
             return Err(Error::new(ErrorKind::Invalid, what));
         }
         let trimmed = text.trim_ascii();
-        if trimmed.is_empty() {
-            continue;
-        }
-        let line = Line::parse(trimmed).map_err(|e| at_line(number, &e))?;
-        match admission::may(view, &line.path, &mut computed) {
-            Ok(()) => spool.push(number, &line)?,
-            Err(e) => {
-                report.skipped += 1;
-                report.note(number, line.path.as_bytes(), format!("skipped: {e}"));
-            }
-        }
-        if number % PROGRESS_LINES == 0 {
-            progress(number);
+        if !trimmed.is_empty() {
+            each(number, &Line::parse(trimmed).map_err(|e| at_line(number, &e))?)?;
         }
     }
-    spool.finish()
+    Ok(())
 }
 
 /// Takes in the bodies that are wanted; those that could not be, with the reason.
@@ -152,7 +218,7 @@ fn take_bodies(
             None => {}
             Some(file) if arrivals.take(&digest, &file)? => {}
             Some(_) => {
-                refused.insert(digest, "the file that should hold its body holds something else");
+                refused.insert(digest, OTHER_BODY);
             }
         }
     }

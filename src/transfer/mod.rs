@@ -29,11 +29,15 @@ mod bodies;
 mod export;
 mod import;
 mod line;
+mod local;
 mod metadata;
 mod report;
 mod spool;
+mod upload;
 
-pub use export::{ExportOptions, export};
-pub use import::{Conflict, ImportOptions, import};
+pub use export::{ExportOptions, Selection, Sink, export, export_into};
+pub use import::{Conflict, ImportOptions, ImportRules, import, import_stream};
 pub use line::parse_time;
+pub use local::Local;
 pub use report::{ExportReport, ImportReport, Note};
+pub use upload::Upload;

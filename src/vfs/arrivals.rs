@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 
 use super::attrs::blocks_of;
@@ -13,6 +13,9 @@ use super::store::{Removal, Vfs};
 use crate::error::{Error, Result};
 use crate::meta::StagingId;
 use crate::model::{Digest, SMALL_BODY_BYTES_MAX};
+
+/// Bytes of a body that are moved at a time.
+const BUFFER_BYTES: usize = 1 << 18;
 
 /// Where a body that came is.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +104,25 @@ impl Arrivals<'_> {
         };
         self.came.insert(*digest, arrived);
         Ok(true)
+    }
+
+    /// Takes in the `size` bytes that come from `from`, if they hash to `digest`; whether they do. All of them are read.
+    ///
+    /// # Errors
+    /// `NoSpace`, what reading and writing report.
+    pub fn take_from(&mut self, digest: &Digest, size: u64, from: &mut dyn Read) -> Result<bool> {
+        let mut file = self.vfs.scratch()?;
+        self.vfs.space.take(size)?;
+        let mut out = io::BufWriter::with_capacity(BUFFER_BYTES, &mut file);
+        let copied = io::copy(&mut from.take(size), &mut out).and_then(|copied| out.flush().map(|()| copied));
+        drop(out);
+        let copied = copied.map_err(|e| Error::io(format!("take in the body {digest}"), e))?;
+        if copied < size {
+            let e = io::ErrorKind::UnexpectedEof.into();
+            return Err(Error::io(format!("take in the body {digest}"), e));
+        }
+        file.rewind().map_err(|e| Error::io(format!("take in the body {digest}"), e))?;
+        self.take(digest, &file)
     }
 
     fn take_small(&mut self, bytes: &[u8]) -> Result<Arrived> {

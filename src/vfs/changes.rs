@@ -299,4 +299,21 @@ mod tests {
         changes.leave(there);
         assert!(changes.telling(here).is_none());
     }
+
+    #[test]
+    fn what_nobody_asked_for_is_told_to_whoever_asked_as_well() {
+        let changes = Changes::default();
+        let here = changes.new_origin();
+        let ear = Arc::new(Ear::default());
+        changes.listen(here, Arc::clone(&ear) as Arc<dyn Listener>);
+        changes.expect_effects();
+        let (asked, follows) = (Change::Attributes(NodeId(7)), Change::Attributes(NodeId(8)));
+        {
+            let _telling = changes.telling(here);
+            note([asked, follows.clone()]);
+            changes.note_effects([NodeId(8)]);
+        }
+        assert_eq!(*ear.0.lock(), [follows]);
+        assert!(!changes.is_shared(), "it is alone");
+    }
 }

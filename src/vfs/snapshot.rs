@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use super::resolve::directory;
 use super::store::Vfs;
@@ -171,24 +171,22 @@ impl Snapshot<'_> {
         Ok(Listed { path, attr, version: row.node.version.max(1), digest, attrs: row.attrs, draft })
     }
 
-    /// Copies the body of that digest into an empty file, and says how long it is. It is hashed on the way unless it is
-    /// known to be right.
+    /// Opens the body of that digest, to be read from its beginning. It is hashed first unless it is known to be right.
     ///
     /// # Errors
-    /// `Damaged` when it does not hash to its name or is missing; what reading and writing report.
-    pub fn copy_body(&self, digest: &Digest, into: &mut File) -> Result<u64> {
+    /// `Damaged` when it does not hash to its name or is missing; what reading reports.
+    pub fn open_body(&self, digest: &Digest) -> Result<Readable> {
         let read = self.meta.read();
         let damaged = || Error::new(ErrorKind::Damaged, format!("copy the body {digest}"));
         if *digest == Digest::EMPTY {
-            return Ok(0);
+            return Ok(Readable::Memory(Vec::new()));
         }
         let blob = read.find_blob(digest)?.ok_or_else(damaged)?;
         if blob.place == Place::Database {
             let bytes = read.small_body(blob.id)?.filter(|bytes| Digest::of(bytes) == *digest).ok_or_else(damaged)?;
-            into.write_all(&bytes).map_err(|e| Error::io("write a copy of a body", e))?;
-            return Ok(blob.size);
+            return Ok(Readable::Memory(bytes));
         }
-        let mut file = match self.vfs.blobs.open(digest) {
+        let file = match self.vfs.blobs.open(digest) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Err(damaged()),
             opened => opened?,
         };
@@ -196,57 +194,58 @@ impl Snapshot<'_> {
         if !is_known && crate::cas::hash_file(&file, |_| true)? != Some((*digest, blob.size)) {
             return Err(damaged());
         }
-        std::io::copy(&mut file, into).map_err(|e| Error::io(format!("copy the body {digest}"), e))
+        Ok(Readable::File(file))
     }
 
     /// Opens the body of a file that was being written, or has been sealed since. `None` if it has no body any more.
     ///
     /// # Errors
     /// What open(2) and the database report.
-    pub fn open_draft(&self, listed: &Listed<'_>) -> Result<Option<Draft>> {
+    pub fn open_draft(&self, listed: &Listed<'_>) -> Result<Option<Readable>> {
         let Some(draft) = listed.draft else { return Ok(None) };
         match File::open(self.vfs.staging.path(draft)) {
-            Ok(file) => return Ok(Some(Draft::File(file))),
+            Ok(file) => return Ok(Some(Readable::File(file))),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(Error::io("open a draft", e)),
         }
         let core = self.vfs.lock_core();
         let read = core.meta.read();
         match read.find_node(listed.attr.id)?.map(|row| row.body) {
-            Some(BodyRow::Empty) => Ok(Some(Draft::Bytes(Vec::new()))),
+            Some(BodyRow::Empty) => Ok(Some(Readable::Memory(Vec::new()))),
             Some(BodyRow::Blob(blob)) => {
                 let blob = read.blob(blob)?;
                 Ok(Some(match blob.place {
-                    Place::Database => Draft::Bytes(read.small_body(blob.id)?.unwrap_or_default()),
-                    Place::File => Draft::File(self.vfs.blobs.open(&blob.digest)?),
+                    Place::Database => Readable::Memory(read.small_body(blob.id)?.unwrap_or_default()),
+                    Place::File => Readable::File(self.vfs.blobs.open(&blob.digest)?),
                 }))
             }
             Some(BodyRow::Draft(draft)) => {
                 let file = File::open(self.vfs.staging.path(draft)).map_err(|e| Error::io("open a draft", e))?;
-                Ok(Some(Draft::File(file)))
+                Ok(Some(Readable::File(file)))
             }
             None => Ok(None),
         }
     }
 }
 
-/// The body of a file that was being written at the moment of a snapshot, as it is now.
+/// A body that can be read from its beginning. That of a file that was being written at the moment of a snapshot is as it is
+/// now, and may change while it is read.
 #[derive(Debug)]
-pub enum Draft {
+pub enum Readable {
     /// In a file.
     File(File),
-    /// Small, and sealed since.
-    Bytes(Vec<u8>),
+    /// Small.
+    Memory(Vec<u8>),
 }
 
-impl Draft {
+impl Readable {
     /// The digest and size of the bytes as they are now.
     ///
     /// # Errors
     /// What reading reports.
     pub fn hash(&self) -> Result<(Digest, u64)> {
         match self {
-            Self::Bytes(bytes) => Ok((Digest::of(bytes), bytes.len() as u64)),
+            Self::Memory(bytes) => Ok((Digest::of(bytes), bytes.len() as u64)),
             Self::File(file) => hash(file),
         }
     }
@@ -255,12 +254,38 @@ impl Draft {
     ///
     /// # Errors
     /// What reading and writing report.
-    pub fn copy(&mut self, into: &mut File) -> Result<()> {
+    pub fn copy(&mut self, into: &mut File) -> Result<u64> {
         let copied = match self {
-            Self::Bytes(bytes) => into.write_all(bytes),
-            Self::File(file) => std::io::copy(file, into).map(drop),
+            Self::Memory(bytes) => into.write_all(bytes).map(|()| bytes.len() as u64),
+            Self::File(file) => std::io::copy(file, into),
         };
-        copied.map_err(|e| Error::io("copy a draft", e))
+        copied.map_err(|e| Error::io("copy a body", e))
+    }
+
+    /// Gives the bytes to `each`, in pieces of at most so many.
+    ///
+    /// # Errors
+    /// What reading reports, and what `each` returns.
+    pub fn pieces(&mut self, bytes_max: usize, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<u64> {
+        let file = match self {
+            Self::Memory(bytes) => {
+                bytes.chunks(bytes_max).try_for_each(each)?;
+                return Ok(bytes.len() as u64);
+            }
+            Self::File(file) => file,
+        };
+        let (mut piece, mut done) = (vec![0; bytes_max], 0);
+        loop {
+            match file.read(&mut piece) {
+                Ok(0) => return Ok(done),
+                Ok(got) => {
+                    done += got as u64;
+                    each(&piece[..got])?;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io("read a body", e)),
+            }
+        }
     }
 }
 

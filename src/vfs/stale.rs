@@ -54,3 +54,24 @@ impl StalePages {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::changes::Changes;
+    use super::*;
+
+    #[test]
+    fn each_drops_its_own() {
+        let (stale, changes, node) = (StalePages::default(), Changes::default(), NodeId(9));
+        let (one, other) = (changes.new_origin(), changes.new_origin());
+        stale.mark(node, []);
+        stale.mark(node, [one, other, one]);
+        stale.clear(node, one);
+        assert!(!stale.is_marked(node, one) && stale.is_marked(node, other));
+        stale.mark(node, [one]);
+        stale.forget(other);
+        assert!(stale.is_marked(node, one) && !stale.is_marked(node, other));
+        stale.clear(node, one);
+        assert!(stale.0.lock().is_empty());
+    }
+}

@@ -37,6 +37,29 @@ pub struct VerifyReport {
     pub damaged: Vec<DamagedBody>,
 }
 
+/// Bodies to be hashed.
+#[derive(Debug)]
+pub struct ToVerify {
+    /// These, with their sizes; all of the store where nothing is said.
+    only: Option<BTreeSet<(BlobId, u64)>>,
+    /// Bytes in all of them.
+    bytes: u64,
+}
+
+impl ToVerify {
+    /// These bodies, as [`Vfs::body_of`] tells them.
+    #[must_use]
+    pub fn only(bodies: BTreeSet<(BlobId, u64)>) -> Self {
+        Self { bytes: bodies.iter().map(|(_, size)| size).sum(), only: Some(bodies) }
+    }
+
+    /// Bytes in all of them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl Vfs {
     /// Hashes every body at and below a path, or all of the store for the root, whatever is known of them, each once. One
     /// that is damaged is put into quarantine, unless the store is open for reading only. Drafts have no digest yet; they
@@ -50,24 +73,65 @@ impl Vfs {
         path: &VPath,
         tell: &mut dyn FnMut(VerifyEvent<'_>) -> ControlFlow<()>,
     ) -> Result<VerifyReport> {
-        let top = self.resolve(path)?;
-        let below = if top.id == NodeId::ROOT { None } else { Some(self.blobs_below(&top)?) };
-        let bytes_all = match &below {
-            None => self.lock_core().meta.read().count_blobs()?.1,
-            Some(blobs) => blobs.iter().map(|(_, size)| size).sum(),
-        };
+        let bodies = self.to_verify(&self.resolve(path)?)?;
         let mut report = VerifyReport::default();
-        let mut after = BlobId(i64::MIN);
+        self.verify_some(&bodies, None, &|| false, &mut report, tell)?;
+        Ok(report)
+    }
+
+    /// The bodies of all files at and below a node; of the root, all there are.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn to_verify(&self, top: &Attr) -> Result<ToVerify> {
+        if top.id != NodeId::ROOT {
+            return Ok(ToVerify::only(self.blobs_below(top)?));
+        }
+        Ok(ToVerify { only: None, bytes: self.lock_core().meta.read().count_blobs()?.1 })
+    }
+
+    /// The body of a file and its size; `None` for one that has none or is being written, and for what is no file.
+    ///
+    /// # Errors
+    /// `NotFound`, what the database reports.
+    pub fn body_of(&self, id: NodeId) -> Result<Option<(BlobId, u64)>> {
+        let row = self.lock_core().meta.read().node(id)?;
+        Ok(match row.body {
+            BodyRow::Blob(blob) => Some((blob, row.attr.size)),
+            _ => None,
+        })
+    }
+
+    /// Hashes bodies in their order from the one behind `after`, until there are no more or `enough` says so between two,
+    /// and adds to `report`. What comes next is behind the body that is returned; `None` when all are done. Where `tell`
+    /// breaks off, the body that was being hashed comes again.
+    ///
+    /// # Errors
+    /// As [`Vfs::verify`].
+    pub fn verify_some(
+        &self,
+        bodies: &ToVerify,
+        after: Option<BlobId>,
+        enough: &dyn Fn() -> bool,
+        report: &mut VerifyReport,
+        tell: &mut dyn FnMut(VerifyEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<BlobId>> {
+        let mut after = after.unwrap_or(BlobId(i64::MIN));
         loop {
             let batch = {
                 let core = self.lock_core();
-                next_blobs(&core.meta.read(), below.as_ref(), after)?
+                next_blobs(&core.meta.read(), bodies.only.as_ref(), after)?
             };
-            let Some(last) = batch.last() else { return Ok(report) };
-            after = last.id;
+            if batch.is_empty() {
+                return Ok(None);
+            }
             for blob in batch {
-                if self.verify_one(&blob, bytes_all, &mut report, tell)?.is_break() {
-                    return Ok(report);
+                if self.verify_one(&blob, bodies.bytes, report, tell)?.is_break() {
+                    return Ok(Some(after));
+                }
+                after = blob.id;
+                if enough() {
+                    return Ok(Some(after));
                 }
             }
         }
@@ -131,14 +195,17 @@ impl Vfs {
     }
 }
 
-/// Some blobs behind `after`, by number: of those that are wanted, or of all.
+/// Some blobs behind `after`, by number: of those that are wanted, or of all; none when there are no more.
 fn next_blobs(read: &ReadTxn<'_>, wanted: Option<&BTreeSet<(BlobId, u64)>>, after: BlobId) -> Result<Vec<BlobRow>> {
     let Some(wanted) = wanted else { return read.blobs(after, BATCH) };
     let mut rows = Vec::new();
-    for (id, _) in wanted.range((after, u64::MAX)..).take(BATCH) {
+    for (id, _) in wanted.range((after, u64::MAX)..) {
         // One that has gone since is passed over.
         let row = read.blobs(BlobId(id.0 - 1), 1)?.into_iter().next();
         rows.extend(row.filter(|row| row.id == *id));
+        if rows.len() == BATCH {
+            break;
+        }
     }
     Ok(rows)
 }

@@ -304,8 +304,13 @@ fn a_mountpoint_is_a_directory_apart_from_the_store() {
 fn a_store_and_a_mountpoint_are_taken_once() {
     let place = Place::mounted();
     fs::create_dir(place.path("mnt2")).unwrap();
-    let daemon = place.daemon().to_string();
-    place.run(&["mount", "mnt2"]).expect(8, &[&daemon, "hint: it is mounted: nexus umount"]);
+    let daemon = place.daemon();
+    place.run(&["mount", "mnt"]).expect(8, &["nexus-data is mounted there already"]);
+    // Another place is one more mount of the same process.
+    place.run(&["mount", "mnt2", "-o", "locks=local"]).fine();
+    assert_eq!(place.daemon(), daemon);
+    place.run(&["umount", "mnt2"]).fine();
+    place.run(&["fsck"]).expect(8, &[&daemon.to_string(), "hint: it is mounted: nexus umount"]);
     place.run(&["init", "other"]).fine();
     let taken = place.run(&["mount", "mnt", "--data-dir", "other"]);
     taken.expect(8, &["nexus-data is mounted there already"]);

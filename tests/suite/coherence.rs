@@ -14,3 +14,4 @@ mod locks;
 mod races;
 mod steps;
 mod store;
+mod truth;

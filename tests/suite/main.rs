@@ -20,6 +20,7 @@ mod harness;
 mod large;
 mod library;
 mod model;
+mod mounts;
 mod policy;
 mod posix;
 mod programs;

@@ -11,13 +11,20 @@ mod tree;
 use tree::{Tree, make_tree};
 
 /// The comment above the block of README.md that this runs.
-const README_MARK: &str = "<!-- tested: first steps -->";
+/// What stands above the blocks of commands, which are one session.
+const README_MARKS: [&str; 2] = ["<!-- tested: first steps -->", "<!-- tested: jobs -->"];
 
 #[test]
 fn the_first_steps_of_the_readme_print_what_it_says() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let steps = session(&readme, README_MARK);
-    assert!(!steps.is_empty(), "README.md has a fenced block with `$ ` lines below {README_MARK}");
+    let steps: Vec<_> = README_MARKS
+        .iter()
+        .flat_map(|mark| {
+            let steps = session(&readme, mark);
+            assert!(!steps.is_empty(), "README.md has a fenced block with `$ ` lines below {mark}");
+            steps
+        })
+        .collect();
     // The directory above the mountpoint, as after `scripts/run`: the mount is ./mnt. One shell runs all, so that `cd` works.
     let mounted = Mounted::new();
     let mut script = String::new();

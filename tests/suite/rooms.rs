@@ -18,7 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("transfer", &["view", "vfs", "model", "error"]),
     ("fuse", &["view", "vfs", "stats", "model", "error", "advice"]),
     ("config", &["policy", "model", "error", "advice"]),
-    ("client", &["config", "view", "vfs", "work", "meta", "policy", "stats", "model", "error", "advice"]),
+    ("client", &["config", "transfer", "view", "vfs", "work", "meta", "policy", "stats", "model", "error", "advice"]),
     ("daemon", &["client", "fuse", "view", "vfs", "policy", "stats", "model", "error", "advice"]),
 ];
 

@@ -3,6 +3,7 @@
 mod command;
 mod conflicts;
 mod crash;
+mod live;
 mod malformed;
 mod moment;
 mod place;

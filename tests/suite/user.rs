@@ -84,6 +84,19 @@ fn mount_write_and_unmount(transport: &str) {
 }
 
 #[test]
+fn a_user_adds_a_mount_to_his_own() {
+    let home = Home::new();
+    home.user("mkdir second; ./nexus init store && ./nexus mount mnt --data-dir store -o locks=store").ok();
+    let joined = home.user("./nexus mount second --data-dir store && echo seen > mnt/f && cat second/f");
+    assert_eq!(joined.ok().stdout, "seen\n");
+    let listed = home.user("./nexus mounts --data-dir store").ok().stdout;
+    let processes: Vec<_> = listed.lines().filter_map(|line| line.split_once("process ")).map(|(_, pid)| pid).collect();
+    assert!(processes.len() == 2 && processes[0] == processes[1], "{listed}");
+    home.user("./nexus verify --data-dir store && ./nexus export - --data-dir store | wc -l").ok();
+    home.user("./nexus umount --all --data-dir store && ./nexus fsck store").ok();
+}
+
+#[test]
 fn allow_other_needs_the_word_of_the_administrator() {
     if allows_allow_other(Path::new("/etc/fuse.conf")) {
         // Then it has to work.

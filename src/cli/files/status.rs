@@ -3,6 +3,7 @@
 use clap::Args;
 use nexus::client::{self, Role};
 use nexus::error::Result;
+use nexus::model::{Timestamp, rfc3339};
 use serde_json::json;
 
 use super::{Store, configuration, output, show};
@@ -71,8 +72,10 @@ fn mount(mount: &client::MountInfo) -> serde_json::Value {
         "mountpoint": String::from_utf8_lossy(&mount.mountpoint),
         "tenant": mount.tenant,
         "agent": mount.agent,
+        "is_admin": mount.is_admin,
         "read_only": mount.read_only,
         "transport": mount.transport,
         "passthrough": mount.passthrough,
+        "since": mount.since.map(|since| rfc3339(Timestamp(since))),
     })
 }

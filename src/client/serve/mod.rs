@@ -11,10 +11,13 @@ mod measure;
 mod metadata;
 mod remove;
 mod stats;
+mod transfer;
+mod verify;
 mod walk;
 mod work;
 
 pub(super) use look::PIECE_BYTES_MAX;
+pub(super) use transfer::KNOWN_BYTES;
 
 use super::request::{Item, Path, Reply, Request};
 use crate::advice;
@@ -35,6 +38,14 @@ pub(crate) trait Exchange {
     /// # Errors
     /// When nobody takes it.
     fn item(&mut self, item: Item) -> Result<()>;
+
+    /// Sends the items that were gathered: for what tells how far something is.
+    ///
+    /// # Errors
+    /// When nobody takes them.
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Whose request it is, and on what.
@@ -50,7 +61,11 @@ struct Context<'a> {
 /// The kind that the operation failed with; the context says what was attempted.
 pub(crate) fn serve(view: &View, caller: &Caller, request: &Request, exchange: &mut dyn Exchange) -> Result<Reply> {
     let context = Context { view, caller };
-    context.carry_out(request, exchange).map_err(|e| explain(&e, request))
+    context.carry_out(request, exchange).map_err(|e| match request {
+        // They name the line, or the place where something could not be written.
+        Request::Export(_) | Request::Import(_) => e,
+        _ => explain(&e, request),
+    })
 }
 
 impl Context<'_> {
@@ -87,6 +102,10 @@ impl Context<'_> {
             Request::WorkChanges { under, after, wait } => self.work_changes(&under.0, *after, *wait, exchange),
             Request::Archive { source, target } => self.archive(&source.0, target.as_ref().map(|path| &path.0)),
             Request::Stats => self.stats(exchange),
+            Request::Verify { path, after } => self.verify(&path.0, *after, exchange),
+            Request::Export(selection) => self.export(selection, exchange),
+            Request::Lacks(digests) => self.lacks(digests),
+            Request::Import(rules) => self.import(*rules, exchange),
             Request::Sync => done(self.view.vfs().sync()),
             Request::Status
             | Request::HandOver

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Principal;
 
 /// The version of the protocol: both ends must have the same. Grows whenever the meaning of any byte changes.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 
 /// What every version begins with.
 const MAGIC: [u8; 6] = *b"nexus\0";
@@ -220,19 +220,24 @@ pub(super) fn flush(to: &mut impl Write, out: &mut Vec<u8>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::client::request::{Item, Path, Reply, Request, WriteMode};
     use crate::model::VPath;
-    use crate::stats::{StoreReport, TrafficReport};
+    use crate::stats::{Op, StoreReport, Traffic, TrafficReport, Via};
+    use crate::transfer::{Conflict, ImportRules, Selection};
 
     fn path(text: &str) -> Path {
         Path(VPath::parse(text.as_bytes()).unwrap())
     }
 
-    /// Requests with the bytes they have in version 1. A change here is a new version of the protocol.
+    /// Requests with the bytes they have in version 2. A change here is a new version of the protocol.
     fn golden() -> Vec<(Request, &'static [u8])> {
+        let selection = Selection { prefix: b"/a".to_vec(), after: None, bodies: true };
+        let rules = ImportRules { conflict: Conflict::Auto, dry_run: false, bodies: true };
         vec![
             (Request::Exists { path: path("/a") }, &[0, 2, b'/', b'a']),
             (Request::Read { path: path("/"), offset: 300, length: 1, node: Some(7) }, &[3, 1, b'/', 0xac, 2, 1, 1, 7]),
@@ -242,6 +247,10 @@ mod tests {
             (Request::HandOver, &[19]),
             (Request::Stop { lazy: true }, &[23, 1]),
             (Request::Stats, &[33]),
+            (Request::Verify { path: path("/"), after: Some(5) }, &[34, 1, b'/', 1, 10]),
+            (Request::Export(selection), &[35, 2, b'/', b'a', 0, 1]),
+            (Request::Lacks(vec![1, 2].into()), &[36, 2, 1, 2]),
+            (Request::Import(rules), &[37, 3, 0, 1]),
         ]
     }
 
@@ -255,7 +264,26 @@ mod tests {
             assert_eq!(kind, Kind::Request);
             assert_eq!(decode::<Request>(&content).unwrap(), request);
         }
-        assert_eq!(greeting(&7u32).unwrap(), b"nexus\0\x01\0\x07");
+        assert_eq!(greeting(&7u32).unwrap(), b"nexus\0\x02\0\x07");
+    }
+
+    /// Every kind on every way, with times of all magnitudes: what a mount can have counted at most.
+    #[test]
+    fn the_longest_report_of_a_mount_fits_into_a_frame() {
+        let mount = Traffic::new(vec![b'/'; 4096], |_| "ENOTRECOVERABLE");
+        let times = (0..40).flat_map(|power| (8..16_u64).map(move |fine| (fine << power) >> 3));
+        for took in times.map(Duration::from_nanos) {
+            for (place, op) in Op::ALL.iter().enumerate() {
+                let error = i32::try_from(place * 3).ok();
+                [Via::DevFuse, Via::IoUring].into_iter().for_each(|via| mount.answered(via, *op, took, error));
+            }
+        }
+        let report = mount.look();
+        let mut out = Vec::new();
+        push_value(&mut out, Kind::Items, &vec![Item::Traffic(Box::new(report.clone()))]).unwrap();
+        assert!(out.len() <= report.weight() && report.weight() < PIECE_BYTES_MAX as usize, "{}", report.weight());
+        let (_, content) = read(&mut &out[..]).unwrap().unwrap();
+        assert_eq!(decode::<Vec<Item>>(&content).unwrap(), [Item::Traffic(Box::new(report))]);
     }
 
     #[test]

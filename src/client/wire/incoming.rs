@@ -46,9 +46,10 @@ impl<'a, 'b> Wire<'a, 'b> {
         let items = std::mem::take(&mut self.items);
         self.items_bytes = 0;
         frame::push_value(&mut self.out, Kind::Items, &items)?;
-        if self.out.len() < GATHER_BYTES {
-            return Ok(());
-        }
+        if self.out.len() < GATHER_BYTES { Ok(()) } else { self.send() }
+    }
+
+    fn send(&mut self) -> Result<()> {
         frame::flush(&mut &*self.stream, &mut self.out).map_err(|e| {
             self.body = Body::Broken;
             Error::io("send an answer", e)
@@ -77,6 +78,11 @@ impl Exchange for Wire<'_, '_> {
         self.items.push(item);
         if self.items_bytes < GATHER_BYTES { Ok(()) } else { self.send_items() }
     }
+
+    fn flush(&mut self) -> Result<()> {
+        self.send_items()?;
+        self.send()
+    }
 }
 
 /// About how many bytes an item takes on its way; at most what leaves room for one more in a frame.
@@ -91,6 +97,10 @@ fn weight(item: &Item) -> usize {
         Item::GraphNode(node) => node.virtual_path.len() + node.path_id.len(),
         Item::Dependency(dependency) => dependency.item.len() + dependency.depends_on.len(),
         Item::Traffic(traffic) => traffic.weight(),
+        Item::Progress { .. } | Item::Body { .. } => 0,
+        Item::Damaged(damage) => damage.paths.iter().map(|path| path.0.as_bytes().len() + 3).sum(),
+        Item::Lines(bytes) | Item::Piece(bytes) => bytes.len(),
+        Item::Note(note) => note.path.len() + note.what.len(),
         Item::WorkChange(change) => change.virtual_path.len() + change.path_id.len() + change.at.len(),
     };
     debug_assert!(bytes < FRAME_BYTES_MAX - GATHER_BYTES, "every item fits behind others");

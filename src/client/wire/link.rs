@@ -66,6 +66,15 @@ impl Link {
         }
     }
 
+    /// From now on an answer that takes longer counts as none.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub(in crate::client) fn answers_within(&self, patience: Duration) -> Result<()> {
+        let set = self.stream.get_ref().set_read_timeout(Some(patience));
+        set.map_err(|e| Error::io("limit the time of an answer", e))
+    }
+
     /// Makes one request. The link can be used again if it was answered and `true` comes with the outcome.
     pub(in crate::client) fn call(&mut self, request: &Request, exchange: &mut dyn Exchange) -> (Outcome, bool) {
         let sent = match self.send(request, exchange) {
@@ -73,10 +82,11 @@ impl Link {
             Err(e) => return (Outcome::Answered(Err(e)), false),
         };
         let mut reusable = matches!(sent, Sent::Whole);
-        let outcome = self.receive(exchange).unwrap_or_else(|e| {
+        let (outcome, over) = self.receive(exchange).unwrap_or_else(|e| {
             log::debug!("the connection to the owner of the store broke: {e}");
             // Only a request that arrived whole is carried out; but an append takes the pieces as they come.
-            if reusable || request.is_append() { Outcome::Unknown } else { Outcome::NotDone { handed_over: false } }
+            let unknown = reusable || request.is_append();
+            (if unknown { Outcome::Unknown } else { Outcome::NotDone { handed_over: false } }, false)
         });
         let outcome = match (sent, outcome) {
             (Sent::Aborted(error), _) => Outcome::Answered(Err(error)),
@@ -84,7 +94,7 @@ impl Link {
         };
         // An owner who refuses a body before he has read it all closes the connection after his answer.
         let whole = matches!(outcome, Outcome::Answered(Ok(_))) || !request.has_body();
-        reusable &= whole && matches!(outcome, Outcome::Answered(_));
+        reusable &= over && whole && matches!(outcome, Outcome::Answered(_));
         (outcome, reusable)
     }
 
@@ -126,34 +136,30 @@ impl Link {
         poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 
-    fn receive(&mut self, exchange: &mut dyn Exchange) -> io::Result<Outcome> {
-        let mut refused = None;
+    /// Receives items and the answer; and whether the owner has said all that he will.
+    fn receive(&mut self, exchange: &mut dyn Exchange) -> io::Result<(Outcome, bool)> {
         loop {
             let Some((kind, content)) = frame::read(&mut self.stream)? else {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             };
-            match kind {
+            let outcome = match kind {
                 Kind::Items => {
-                    for item in frame::decode::<Vec<Item>>(&content)? {
-                        // Read on, so that the link stays usable.
-                        if refused.is_none()
-                            && let Err(e) = exchange.item(item)
-                        {
-                            refused = Some(e);
-                        }
+                    let mut items = frame::decode::<Vec<Item>>(&content)?.into_iter();
+                    match items.try_for_each(|item| exchange.item(item)) {
+                        Ok(()) => continue,
+                        // What else comes, and it may be much, is not waited for.
+                        Err(e) => return Ok((Outcome::Answered(Err(e)), false)),
                     }
                 }
-                Kind::Reply => {
-                    let reply = frame::decode(&content)?;
-                    return Ok(Outcome::Answered(refused.map_or(Ok(reply), Err)));
-                }
-                Kind::Failure => return Ok(Outcome::Answered(Err(frame::decode::<Failure>(&content)?.into()))),
+                Kind::Reply => Outcome::Answered(Ok(frame::decode(&content)?)),
+                Kind::Failure => Outcome::Answered(Err(frame::decode::<Failure>(&content)?.into())),
                 Kind::Goodbye => {
                     let Goodbye { handed_over } = frame::decode(&content)?;
-                    return Ok(Outcome::NotDone { handed_over });
+                    Outcome::NotDone { handed_over }
                 }
                 _ => return Err(io::ErrorKind::InvalidData.into()),
-            }
+            };
+            return Ok((outcome, true));
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Both ends first say which version of the protocol they speak, in a form that all versions share. Then one request at a
 //! time goes one way, with its body in pieces, and items and one answer come back. Everything is bounded: the size of a
 //! frame, the time it may take, the time a connection may be idle, the number of connections. Bytes from the other end
-//! are never trusted: whatever they are, they cost at most a frame of memory and the connection.
+//! are never trusted: whatever they are, they cost at most a frame of memory and the connection. What is larger than a frame, the
+//! lines and bodies of an import, goes to the disk; of it, only one line is in memory at a time.
 //!
 //! | file | what it holds |
 //! |---|---|

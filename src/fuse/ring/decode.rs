@@ -316,6 +316,23 @@ mod tests {
     }
 
     #[test]
+    fn a_release_gives_up_locks_only_where_there_are_some() {
+        let mut bytes = NONE;
+        for (release_flags, owner) in [(RELEASE_UNLOCKS, Some(9)), (0, None)] {
+            let asked = ReleaseIn { handle: 3, flags: 0, release_flags, lock_owner: 9 };
+            asked.put(&mut &mut bytes[..]).unwrap();
+            let handle = HandleId(3);
+            assert_eq!(request(opcode::RELEASE, &bytes, b"").unwrap(), Request::Release { handle, owner });
+        }
+        let lock = LockIn { handle: 3, owner: 9, first: 1, last: 2, mode: libc::F_WRLCK, pid: 7, ..LockIn::default() };
+        lock.put(&mut &mut bytes[..]).unwrap();
+        let waits = Request::Setlk { lock, waits: true };
+        assert_eq!(request(opcode::SETLKW, &bytes, b"").unwrap(), waits);
+        assert_eq!(request(opcode::GETLK, &bytes, b"").unwrap(), Request::Getlk(lock));
+        assert!(request(opcode::SETLK, &bytes[..40], b"").is_err());
+    }
+
+    #[test]
     fn only_what_is_named_is_changed() {
         let asked = SetattrIn { mode: 7, uid: 8, size: 9, ..SetattrIn::default() };
         assert_eq!(change(&asked), AttrChange::default());

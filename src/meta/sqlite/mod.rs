@@ -282,10 +282,10 @@ impl MetaStore {
         // Once a second at least: often enough for numbers of 32 bits.
         self.pages.look(&self.conn);
         if !self.conn.is_autocommit() && self.failed.is_none() {
+            let began = Instant::now();
             if self.digests.borrow().is_due() {
                 self.write(|txn| txn.merge_digests())?;
             }
-            let began = Instant::now();
             self.run("COMMIT", "commit")?;
             self.commits.note(began.elapsed(), self.written - self.committed);
             self.committed = self.written;

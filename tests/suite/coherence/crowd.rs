@@ -218,7 +218,7 @@ impl Drop for Page {
 #[test]
 fn maps_agree_after_msync() {
     for passthrough in [true, false] {
-        let shared = Shared::new(MOUNTS, |_, options| options.passthrough = passthrough);
+        let shared = Shared::new(MOUNTS, |_, options| options.manner.passthrough = passthrough);
         for (name, size) in [("small", 4096), ("big", 40_000)] {
             fs::write(shared.place(0).join(name), vec![0; size]).unwrap();
             shared.library.vfs().settle().unwrap();

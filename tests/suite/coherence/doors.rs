@@ -95,6 +95,7 @@ impl Doors {
                 tenant: None,
                 agent: None,
                 is_admin: false,
+                rules: None,
             };
             assert!(client::mount(&self.data_dir(), wish).unwrap(), "a daemon has the store");
             assert!(is_mounted(&self.place(index)));

@@ -1,13 +1,13 @@
 //! All doors at once: a change through one of four mounts, one of two programs or a command, then looks through others.
 //! "every read sees the last finished write".
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use super::doors::{DOORS, Door, Doors};
-use crate::harness::{Random, bytes, seed, sha256};
+use super::truth::Truth;
+use crate::harness::{Random, bytes, seed};
 
 const STEPS: usize = 10_000;
 /// A command costs the start of a process, several for a look: one step of so many.
@@ -19,57 +19,6 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const SIZES: [u64; 6] = [0, 3, 4096, 20_000, 70_000, 300_000];
 /// Files that stay open for reading on each mount.
 const OPEN_MAX: usize = 3;
-
-/// What the store is to hold.
-#[derive(Default)]
-struct Truth {
-    /// `None` for a directory, otherwise which file.
-    names: BTreeMap<String, Option<usize>>,
-    /// Bytes and the value of `user.k`. Never removed, because somebody may have it open.
-    files: Vec<(Vec<u8>, Option<String>)>,
-}
-
-impl Truth {
-    fn is_directory(&self, path: &str) -> bool {
-        matches!(self.names.get(path), Some(None))
-    }
-
-    fn file(&self, path: &str) -> Option<usize> {
-        self.names.get(path).copied().flatten()
-    }
-
-    /// The names in a directory.
-    fn below(&self, path: &str) -> Vec<&str> {
-        let inside = |name: &&String| name.rsplit_once('/').is_some_and(|(above, _)| above == path);
-        self.names.keys().filter(inside).map(|name| name.rsplit('/').next().unwrap()).collect()
-    }
-
-    /// Writes a file, which is made if it is not there.
-    fn write(&mut self, path: &str, body: Vec<u8>) {
-        match self.file(path) {
-            Some(file) => self.files[file].0 = body,
-            None => {
-                self.files.push((body, None));
-                self.names.insert(path.to_owned(), Some(self.files.len() - 1));
-            }
-        }
-    }
-
-    /// Whether a look shows what is there.
-    fn check(&self, path: &str, seen: &str) -> Result<(), String> {
-        let wanted = match self.names.get(path) {
-            None => "none".to_owned(),
-            Some(None) => format!("dir [{}]", self.below(path).join(" ")),
-            Some(Some(file)) => {
-                let (body, key) = &self.files[*file];
-                format!("file {} {} k={}.", body.len(), sha256(body), key.as_deref().unwrap_or("-"))
-            }
-        };
-        let shown = seen.split_inclusive(' ').skip(4).collect::<String>();
-        let right = if wanted == "none" { seen == wanted } else { shown.starts_with(&wanted) };
-        if right { Ok(()) } else { Err(format!("saw '{seen}', and it is '{wanted}'")) }
-    }
-}
 
 struct Driver {
     doors: Doors,

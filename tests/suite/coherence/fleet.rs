@@ -86,6 +86,7 @@ fn a_daemon_mounts_and_unmounts_for_whoever_asks_over_its_socket() {
         tenant: Some("acme".into()),
         agent: None,
         is_admin: false,
+        rules: None,
     };
     assert!(!client::mount(&data_dir, wish(&second, &[])).unwrap(), "nobody has the store");
     run(nexus().arg("mount").arg(&first).arg("--data-dir").arg(&data_dir)).ok();

@@ -37,7 +37,7 @@ fn every_look_sees_the_last_change() {
 
 #[test]
 fn every_look_sees_the_last_change_where_only_some_kernels_serve_files() {
-    run(|index, options| options.passthrough = index % 2 == 0, STEPS / 4);
+    run(|index, options| options.manner.passthrough = index % 2 == 0, STEPS / 4);
 }
 
 #[test]

@@ -63,9 +63,8 @@ fn verify_prints_each_damaged_body_with_every_path() {
     let digests = ["dir/large", "dir/small"].map(|name| xattr_text(&mounted.path(name), "user.nexus.etag"));
     let verify =
         |mounted: &Mounted, path: &str| run(nexus().arg("verify").arg("--data-dir").arg(mounted.data_dir()).arg(path));
-    let busy = verify(&mounted, "/");
-    assert_eq!(busy.code, 8, "{}", busy.stderr);
-    busy.refused(&[&mounted.daemon().to_string(), "hint"]);
+    // Beside the mount, and without one.
+    assert_eq!(verify(&mounted, "/").ok().stdout, "/: 4 bodies of 1.34 MiB verified, all right\n");
     mounted.umount();
     assert_eq!(verify(&mounted, "/").ok().stdout, "/: 4 bodies of 1.34 MiB verified, all right\n");
     flip_byte(&body_file(&mounted, &digests[0]), 350_000);

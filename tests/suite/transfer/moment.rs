@@ -64,7 +64,7 @@ fn bodies_stay_readable_as_long_as_the_export_lasts() {
     snapshot
         .walk(&VPath::root(), &|_| true, &mut |listed| {
             let (digest, path) = (listed.digest.unwrap(), place.path("body"));
-            snapshot.copy_body(&digest, &mut File::create(&path).unwrap())?;
+            snapshot.open_body(&digest)?.copy(&mut File::create(&path).unwrap())?;
             assert_eq!(sha256(&std::fs::read(&path).unwrap()), digest.to_string());
             shown += 1;
             Ok(())
