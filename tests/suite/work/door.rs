@@ -116,7 +116,9 @@ fn the_examples_of_the_seed_in_a_shell() {
     let told = shell(mounted.base(), &format!("PATH={bin}:$PATH\n{script}"));
     let lines: Vec<_> = told.lines().filter(|line| !line.starts_with("created")).collect();
     let status = r#"{"ready":0,"pending":0,"blocked":0,"in_progress":1,"completed":1,"failed":0,"total":2}"#;
-    assert_eq!(lines, ["/jobs/task1.json", "/jobs/task2.json", "worker-001", "1", status], "{told}");
+    let exported = "exported 2 files";
+    let expected = [exported, exported, "/jobs/task1.json", "/jobs/task2.json", "worker-001", "1", status];
+    assert_eq!(lines, expected, "{told}");
     mounted.mount();
     mounted.finish();
 }

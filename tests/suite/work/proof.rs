@@ -7,6 +7,7 @@
 
 mod crew;
 mod ledger;
+mod links;
 mod worker;
 
 use std::collections::{BTreeSet, HashMap};
