@@ -136,6 +136,9 @@ impl Mount {
         let mountpoint = prepare(&options.mountpoint)?;
         match options.transport {
             Transport::DevFuse => Self::over_device(view, options, &mountpoint, None),
+            Transport::Auto if options.store_locks => {
+                Self::over_device(view, options, &mountpoint, Some(&ring::not_unasked()))
+            }
             Transport::Auto | Transport::IoUring => match Self::over_ring(&view, options, &mountpoint) {
                 Ok(mount) => Ok(mount),
                 Err(Failure::Ring(obstacle)) if options.transport == Transport::Auto => {

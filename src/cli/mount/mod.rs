@@ -24,7 +24,8 @@ pub(super) use wanted::check_entries;
 ///
 /// Returns once the mounts answer; one process in the background serves them until the last is unmounted or it gets
 /// SIGTERM, and logs to DATA_DIR/nexus.log. What is changed through one of them is seen at once through the others, and
-/// locks hold across them. Needs root, or fusermount3 of the package fuse3.
+/// locks hold across them. Where the store is mounted already, that process serves these mounts, too, under the namespaces and
+/// with the cache it was started with. Needs root, or fusermount3 of the package fuse3.
 #[derive(Debug, Args)]
 #[command(after_long_help = MOUNT_OPTIONS)]
 pub(crate) struct Mount {

@@ -95,6 +95,14 @@ pub(super) fn not_offered() -> Obstacle {
     obstacle::of_handshake()
 }
 
+/// Several mounts tell each other's kernels to drop pages, and a thread that does waits for those that a request has
+/// locked. If the process is killed then, the kernel ends what was read from /dev/fuse with the descriptor it was read
+/// from; what is in a ring it ends with the connection, which that thread keeps alive. So nobody gets a ring for several
+/// mounts who has not asked for it.
+pub(super) fn not_unasked() -> Obstacle {
+    obstacle::of_several_mounts()
+}
+
 impl Prepared {
     fn new(cores: &Cores) -> io::Result<Self> {
         let (report, reports) = channel();

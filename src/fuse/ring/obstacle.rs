@@ -58,6 +58,14 @@ pub(super) fn of_handshake() -> Obstacle {
     Obstacle { why: "the kernel does not offer it to this mount".into(), hint: String::new() }
 }
 
+/// Locks hold across mounts, so there are several.
+pub(super) fn of_several_mounts() -> Obstacle {
+    Obstacle {
+        why: "with several mounts of a store, programs that use one may hang if the daemon is killed".into(),
+        hint: "--transport io_uring takes it all the same".into(),
+    }
+}
+
 /// What registering failed with, after everything else had been agreed.
 pub(super) fn of_registration(error: &io::Error) -> Obstacle {
     Obstacle { why: format!("the kernel does not take the queues: {error}"), hint: String::new() }
