@@ -153,10 +153,11 @@ pub(in crate::meta::sqlite) const FROM_FORMAT_3: &str = concat!(
     ";"
 );
 
-/// A view. The paths of directories are found once for all items in them. An item with several names is shown under that
+/// A view. Its index is named where SQLite would rather take another, and sort. The paths of directories are found once for all
+/// items in them. An item with several names is shown under that
 /// of the smallest directory number and, among these, the smallest.
 macro_rules! view {
-    ($name:literal, $which:literal, $order:literal, $more:expr) => {
+    ($name:literal, $which:literal, $index:literal, $order:literal, $more:expr) => {
         concat!(
             "CREATE VIEW ", $name, " AS
              WITH RECURSIVE
@@ -182,7 +183,7 @@ macro_rules! view {
                     ", instant!("n.ctime"), " AS updated_at,
                     w.status AS status,
                     w.priority AS priority", $more, "
-             FROM work w CROSS JOIN node n ON n.id = w.node CROSS JOIN entry e ON e.node = w.node
+             FROM work w", $index, " CROSS JOIN node n ON n.id = w.node CROSS JOIN entry e ON e.node = w.node
                   CROSS JOIN place p ON p.directory = e.parent LEFT JOIN blob b ON b.id = n.blob
              WHERE ", $which, "
                AND (n.nlink = 1
@@ -194,14 +195,21 @@ macro_rules! view {
 
 /// The five views.
 pub(in crate::meta::sqlite) const VIEWS: &str = concat!(
-    view!("ready_work_items", "w.state = 'ready'", "", ""),
-    view!("pending_work_items", "w.state = 'pending'", "", ""),
-    view!("blocked_work_items", "w.state = 'blocked'", "w.most, ", ", w.open AS blocker_count"),
+    view!("ready_work_items", "w.state = 'ready'", "", "", ""),
+    view!("pending_work_items", "w.state = 'pending'", "", "", ""),
+    view!(
+        "blocked_work_items",
+        "w.state = 'blocked'",
+        " INDEXED BY work_most",
+        "w.most, ",
+        ", w.open AS blocker_count"
+    ),
     view!(
         "in_progress_work",
         "w.state = 'in_progress'",
+        " INDEXED BY work_newest",
         "w.newest, ",
         ", w.worker_id AS worker_id, w.started_at AS started_at"
     ),
-    view!("work_by_priority", "TRUE", "", ", w.tags AS tags"),
+    view!("work_by_priority", "TRUE", "", "", ", w.tags AS tags"),
 );
