@@ -8,8 +8,6 @@
 //!   does not hand on;
 //! - `AUTO_INVAL_DATA`: every change is made or announced by this daemon (`teller`), nothing has to be guessed from times:
 //!   a time that was set back would hide a change, and a mount's own writes would drop its own pages;
-//! - `ATOMIC_O_TRUNC`: the kernel looks whether a program is running from the file (`ETXTBSY`) only after it has asked for
-//!   the open, which would have emptied it;
 //! - `READDIRPLUS_AUTO`: with long lifetimes the attributes of a listing are not wasted even when nobody asks at once.
 
 use fuser::{InitFlags, KernelConfig};
@@ -23,7 +21,10 @@ pub(super) const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 const BACKGROUND_MAX: u16 = 128;
 
 /// What is asked for where the kernel offers it; asynchronous reads, big writes and many pages are fuser's own default.
-const WANTED: [InitFlags; 7] = [
+const WANTED: [InitFlags; 8] = [
+    // Truncating while opening is one request, not two; and with two, who reads meanwhile can be shown zeros, because the
+    // kernel believes the old size until it has heard the answer (`FUSE_I_SIZE_UNSTABLE`).
+    InitFlags::FUSE_ATOMIC_O_TRUNC,
     // A listing brings the attributes of its entries along.
     InitFlags::FUSE_DO_READDIRPLUS,
     // Lookups and listings of one directory at once.

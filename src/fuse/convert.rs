@@ -17,19 +17,25 @@ fn invalid(what: &'static str) -> Error {
     Error::new(ErrorKind::Invalid, what)
 }
 
-/// The flags of open(2) as FUSE_OPEN and FUSE_CREATE carry them. `O_CREAT`, `O_EXCL` and `O_TRUNC` are the kernel's
-/// business: it truncates by a request of its own.
+/// The flags of open(2) as FUSE_OPEN and FUSE_CREATE carry them. `O_TRUNC` is among them because
+/// `FUSE_ATOMIC_O_TRUNC` is negotiated; `O_CREAT` and `O_EXCL` are the kernel's business.
 pub(super) fn open_mode(flags: i32, passthrough: bool) -> OpenMode {
     let access = flags & libc::O_ACCMODE;
     OpenMode {
         read: access != libc::O_WRONLY,
         write: access != libc::O_RDONLY,
         append: flags & libc::O_APPEND != 0,
-        truncate: false,
+        truncate: flags & libc::O_TRUNC != 0,
         passthrough,
         direct: false,
         viewer: Origin::NOBODY,
     }
+}
+
+/// Whether a file is opened to be run: `__FMODE_EXEC` of the kernel's fs.h, which open(2) cannot ask for.
+pub(super) fn is_for_a_program(flags: i32) -> bool {
+    const FMODE_EXEC: i32 = 0x20;
+    flags & FMODE_EXEC != 0
 }
 
 /// The mode of mknod(2): what to make, and its permissions. The kernel has applied the umask.
@@ -128,7 +134,7 @@ mod tests {
         let mode = open_mode(libc::O_WRONLY | libc::O_APPEND | libc::O_NONBLOCK, true);
         assert!(!mode.read && mode.write && mode.append && !mode.truncate && mode.passthrough);
         let mode = open_mode(libc::O_RDWR | libc::O_TRUNC, false);
-        assert!(mode.read && mode.write && !mode.truncate);
+        assert!(mode.read && mode.write && mode.truncate);
     }
 
     #[test]

@@ -25,6 +25,8 @@ impl Errno {
     pub(super) const INVALID: Self = Self(libc::EINVAL);
     /// Somebody else has the lock, fcntl(2).
     pub(super) const LOCKED: Self = Self(libc::EAGAIN);
+    /// A program is running from the file, open(2).
+    pub(super) const TEXT_BUSY: Self = Self(libc::ETXTBSY);
     /// Waiting for the lock would have no end, fcntl(2).
     pub(super) const DEADLOCK: Self = Self(libc::EDEADLK);
     /// No more locks are to be had, fcntl(2).

@@ -17,6 +17,7 @@ use super::errno::{Errno, Outcome};
 use super::known::Known;
 use super::locking::{Asked, Locking, Reply};
 use super::polls::Polls;
+use super::programs::Programs;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
 use crate::stats::Traffic;
@@ -67,6 +68,7 @@ pub(super) struct Handlers {
     /// `None` where the kernel keeps the locks of this mount by itself.
     locking: Option<Locking>,
     polls: Polls,
+    programs: Programs,
 }
 
 impl Handlers {
@@ -83,7 +85,8 @@ impl Handlers {
     ) -> Self {
         let locking = locks.then(|| Locking::new(Arc::clone(&view)));
         let polls = Polls::new(Arc::clone(&view), notices);
-        Self { locking, polls, view, backing: Backing::new(device), lifetime, known: Arc::new(Known::new()), traffic }
+        let (backing, programs) = (Backing::new(device), Programs::default());
+        Self { locking, polls, programs, view, backing, lifetime, known: Arc::new(Known::new()), traffic }
     }
 
     /// Where the requests are counted.
@@ -267,8 +270,23 @@ impl Handlers {
     pub(super) fn open(&self, caller: &Caller, node: NodeId, flags: i32) -> Outcome<(HandleId, Access)> {
         let asked = convert::open_mode(flags, self.passthrough());
         let open = OpenMode { direct: self.may_go_past_the_cache(caller, node, asked), ..asked };
+        if open.truncate {
+            if !open.write && self.programs.run_from(node) {
+                return Err(Errno::TEXT_BUSY.into());
+            }
+            // As for a change of size.
+            if caller.uid != 0
+                && let Some(mode) = self.without_set_id(caller, node)?
+            {
+                self.view.setattr(caller, node, &AttrChange { mode: Some(mode), ..AttrChange::default() })?;
+            }
+        }
         let opened = held(self.view.open(caller, node, open))?;
-        self.serve(caller, node, open, opened)
+        let served = self.serve(caller, node, open, opened)?;
+        if convert::is_for_a_program(flags) {
+            self.programs.started(node, served.0);
+        }
+        Ok(served)
     }
 
     /// Whether nothing is missed when the kernel does not cache what this handle writes. Before a cached write it drops
@@ -299,7 +317,8 @@ impl Handlers {
         }
         drop(file);
         self.view.release(handle)?;
-        let again = self.view.open(caller, node, OpenMode { passthrough: false, ..open })?;
+        // It has been truncated by now, once is enough.
+        let again = self.view.open(caller, node, OpenMode { truncate: false, passthrough: false, ..open })?;
         match again.serving {
             Serving::Vfs { direct, .. } => {
                 self.known.tell_pages(node);
@@ -364,6 +383,7 @@ impl Handlers {
             locking.release(node, owner);
         }
         self.polls.forget(handle);
+        self.programs.closed(handle);
         // In this order: see `Backing::release`.
         self.backing.release(handle);
         Ok(self.view.release(handle)?)

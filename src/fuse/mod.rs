@@ -20,6 +20,7 @@
 //! | `fuser_types` | types of fuser from and to ours |
 //! | `errno` | the table of errno numbers, and the guard round each request |
 //! | `counting` | counting each request on its way through that guard |
+//! | `programs` | files from which programs run |
 //! | `backing` | files handed to the kernel (passthrough) |
 //! | `locking` | locks that hold across mounts |
 //! | `known` | what the kernel of a mount may believe |
@@ -42,6 +43,7 @@ mod notice;
 mod options;
 mod place;
 mod polls;
+mod programs;
 mod ring;
 mod session;
 mod teller;

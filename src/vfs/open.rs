@@ -143,10 +143,6 @@ impl Vfs {
         if open.write
             && matches!(&state.content, Content::Sealed(Some(body)) if body.size > MEMORY_DRAFT_BYTES_MAX as u64)
         {
-            // Who neither reads nor appends most often truncates next: a draft of what is there would be for nothing.
-            if !open.read && !open.append {
-                return Ok(None);
-            }
             // The kernel will not ask before it writes.
             self.stage_sealed(id, state)?;
         }

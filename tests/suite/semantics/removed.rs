@@ -75,7 +75,7 @@ fn a_file_can_always_be_created_where_others_remove_it() {
                         fs::write(name(turn), b"written").unwrap();
                         drop(fs::remove_file(name(turn + 2)));
                         if let Ok(body) = fs::read(name(turn + 1)) {
-                            assert!(body.is_empty() || body == b"written");
+                            assert!(body.is_empty() || body == b"written", "{body:?} in {}", place.display());
                         }
                     }
                 });
