@@ -71,7 +71,7 @@ impl Nexus {
     /// nx.write("/a.txt", "text")?;
     /// let mut lines = Vec::new();
     /// nx.export_metadata(&ExportOptions::default(), &mut lines, &mut |_| {})?;
-    /// nx.rename("/a.txt", "/b.txt", true)?;
+    /// nx.rename("/a.txt", "/b.txt")?;
     /// let report = nx.import_metadata(&ImportOptions::default(), &mut &lines[..], &mut |_| {})?;
     /// assert_eq!((report.created, nx.read("/a.txt")?), (1, b"text".to_vec()));
     /// # nx.close()
