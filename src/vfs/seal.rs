@@ -234,7 +234,7 @@ impl Vfs {
         let Some((digest, size)) = crate::cas::hash_file(&file, |_| self.live.users(id) == 1)? else {
             return Ok(Err(Sealing::Postponed));
         };
-        crate::cas::begin_to_write_back(&file);
+        crate::cas::begin_to_write_back(&file, 0..size);
         let put = Put { draft, digest, size, blocks: 0 };
         Ok(Ok(Hashed { live: Arc::clone(live), generation, file, put }))
     }

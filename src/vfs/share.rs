@@ -195,7 +195,7 @@ mod tests {
     use crate::vfs::{OpenMode, Serving, StoreOptions};
 
     const CALLER: Caller = Caller { uid: 0, gid: 0 };
-    const READ: OpenMode = OpenMode::READ;
+    const READ: OpenMode = OpenMode { passthrough: true, ..OpenMode::READ };
     const WRITE: OpenMode = OpenMode { write: true, ..READ };
 
     fn put(vfs: &Vfs, name: &[u8], bytes: &[u8]) -> NodeId {
