@@ -42,26 +42,40 @@ fn status_of<'a>(view: &str, status: &'a str) -> &'a str {
     if view == "work_by_priority" { "by_priority" } else { status }
 }
 
-/// Reads a view some times; the paths and the digests of the last time.
+/// Times reading a view some times; the paths and the digests of once more.
 fn read(options: &Options, view: &str) -> Result<(Took, Vec<(String, String)>), Failure> {
     let database = rusqlite::Connection::open(options.directory.join("metadata.db"))?;
     let timed = Timed::begin()?;
-    let mut found = Vec::new();
     for _ in 0..TIMES {
-        found.clear();
-        let mut query = database.prepare(&format!("SELECT * FROM {view}"))?;
-        let columns = query.column_count();
-        let (path, digest) = (query.column_index("virtual_path")?, query.column_index("content_hash")?);
-        let mut rows = query.query([])?;
-        while let Some(row) = rows.next()? {
-            let filled = (0..columns).filter(|at| row.get_ref(*at).is_ok_and(|value| value != ValueRef::Null));
-            if filled.count() < 6 {
-                return Err(format!("{view} has a row of next to nothing").into());
-            }
-            found.push((row.get(path)?, row.get(digest)?));
-        }
+        each(&database, view, &mut |_, _| Ok(()))?;
     }
-    Ok((timed.end()?, found))
+    let took = timed.end()?;
+    let mut found = Vec::new();
+    each(&database, view, &mut |path, digest| {
+        found.push((path.as_str()?.to_owned(), digest.as_str()?.to_owned()));
+        Ok(())
+    })?;
+    Ok((took, found))
+}
+
+/// Reads all columns of all rows, and hands on the path and the digest of each.
+fn each(
+    database: &rusqlite::Connection,
+    view: &str,
+    take: &mut dyn FnMut(ValueRef<'_>, ValueRef<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut query = database.prepare(&format!("SELECT * FROM {view}"))?;
+    let columns = query.column_count();
+    let (path, digest) = (query.column_index("virtual_path")?, query.column_index("content_hash")?);
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let filled = (0..columns).filter(|at| row.get_ref(*at).is_ok_and(|value| value != ValueRef::Null));
+        if filled.count() < 6 {
+            return Err(format!("{view} has a row of next to nothing").into());
+        }
+        take(row.get_ref(path)?, row.get_ref(digest)?)?;
+    }
+    Ok(())
 }
 
 /// Whether they are the items in the order of the queue, or of their start, with the bodies they were made with.
