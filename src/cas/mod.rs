@@ -13,6 +13,8 @@ pub use disk::BlobStore;
 pub use staging::{Staged, Staging};
 
 use std::fs::File;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 
 use crate::error::{Error, Result};
@@ -43,6 +45,21 @@ pub fn hash_file(file: &File, mut go_on: impl FnMut(u64) -> bool) -> Result<Opti
         done += got as u64;
     }
 }
+
+/// Has the disk begin to write what of a file is only in memory, without waiting for it: whoever is about to sync many files
+/// then waits for all of them at once. A hint; [`File::sync_data`] makes it so. sync_file_range(2).
+#[cfg(target_os = "linux")]
+pub fn begin_to_write_back(file: &File) {
+    // SAFETY: takes a descriptor, which is open, and numbers; 0 and 0 stand for the whole file.
+    let begun = unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+    if begun != 0 {
+        log::debug!("begin to write a draft back: {}", std::io::Error::last_os_error());
+    }
+}
+
+/// Elsewhere nothing can be said beforehand.
+#[cfg(not(target_os = "linux"))]
+pub fn begin_to_write_back(_file: &File) {}
 
 /// What identifies the present state of a file, see [`Stamp`].
 ///

@@ -35,6 +35,7 @@ mod lock;
 mod locks;
 mod metadata;
 mod open;
+mod put;
 mod recover;
 mod repair;
 mod reserved;
