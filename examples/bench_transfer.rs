@@ -1,8 +1,10 @@
-//! bench_transfer: lines a second of export and import, on the library, and how long others wait meanwhile.
+//! bench_transfer: lines a second of export and import, on the library, and how long others wait meanwhile, for
+//! `scripts/bench`.
 //!
 //!     cargo run --release --example bench_transfer -- DIRECTORY [LINES]
 //!
-//! DIRECTORY must not exist; it is left behind. Prints one JSON line for each step, after its result was checked.
+//! DIRECTORY must not exist; it is left behind. Prints one JSON line for each step, after its result was checked:
+//! `{"workload", "ops", "bytes", "seconds", "cpu_seconds", "longest_wait_seconds"}`, the CPU time that of the thread at work.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,9 +41,9 @@ fn main() -> Result<(), Failure> {
         let report = import(&view, CALLER, &options, &mut &text[..], &mut |_| {})?;
         Ok([report.created, report.updated, report.skipped, report.remapped])
     };
-    measure(&vfs, "import_rehearsal", lines, || expect(apply(Conflict::Skip, true)?, [lines, 0, 0, 0]))?;
-    measure(&vfs, "import_new", lines, || expect(apply(Conflict::Skip, false)?, [lines, 0, 0, 0]))?;
-    measure(&vfs, "import_again", lines, || expect(apply(Conflict::Skip, false)?, [0, lines, 0, 0]))?;
+    measure(&vfs, "import-rehearsal", lines, || expect(apply(Conflict::Skip, true)?, [lines, 0, 0, 0]))?;
+    measure(&vfs, "import-new", lines, || expect(apply(Conflict::Skip, false)?, [lines, 0, 0, 0]))?;
+    measure(&vfs, "import-again", lines, || expect(apply(Conflict::Skip, false)?, [0, lines, 0, 0]))?;
     let mut out = Vec::new();
     measure(&vfs, "export", lines, || {
         let report = export(&view, &ExportOptions::default(), &mut out, &mut |_| {})?;
@@ -86,7 +88,7 @@ fn expect(found: [u64; 4], expected: [u64; 4]) -> Result<(), Failure> {
 /// Times a step, while somebody else asks for the root again and again.
 fn measure(vfs: &Vfs, step: &str, lines: u64, run: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     let over = AtomicBool::new(false);
-    let (seconds, waited) = std::thread::scope(|scope| {
+    let (seconds, cpu, waited) = std::thread::scope(|scope| {
         let other = scope.spawn(|| {
             let mut longest = Duration::ZERO;
             while !over.load(Ordering::Relaxed) {
@@ -99,17 +101,24 @@ fn measure(vfs: &Vfs, step: &str, lines: u64, run: impl FnOnce() -> Result<(), F
             }
             longest
         });
-        let begun = Instant::now();
+        let (begun, had) = (Instant::now(), cpu_seconds()?);
         let ran = run();
-        let seconds = begun.elapsed().as_secs_f64();
+        let (seconds, cpu) = (begun.elapsed().as_secs_f64(), cpu_seconds()? - had);
         over.store(true, Ordering::Relaxed);
         let waited = other.join().map_err(|_| "the other user of the store panicked")?;
-        ran.map(|()| (seconds, waited.as_secs_f64()))
+        ran.map(|()| (seconds, cpu, waited.as_secs_f64()))
     })?;
     let report = serde_json::json!({
-        "step": step, "lines": lines, "seconds": seconds, "lines_a_second": (lines as f64 / seconds).round(),
+        "workload": step, "ops": lines, "bytes": 0, "seconds": seconds, "cpu_seconds": cpu,
         "longest_wait_seconds": waited,
     });
     std::io::Write::write_all(&mut std::io::stdout(), format!("{report}\n").as_bytes())?;
     Ok(())
+}
+
+/// The time of the processor that this thread has had (`/proc/thread-self/schedstat`, nanoseconds first).
+fn cpu_seconds() -> Result<f64, Failure> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanos: f64 = text.split_whitespace().next().ok_or("an empty schedstat")?.parse()?;
+    Ok(nanos / 1e9)
 }

@@ -6,7 +6,7 @@ against the plain disk of the same run: 1.00 as fast, 2.00 twice as fast, for se
 
 import statistics
 
-from turn import SECONDS
+from turn import MILLISECONDS, SECONDS
 from workloads import NO_SPEED, SHARE
 
 # Samples further apart than this part of their median are marked: look at them before believing them.
@@ -30,7 +30,7 @@ class Cell:
     def _ratio(self, plain):
         if self.median is None or not plain or self.unit in NO_SPEED:
             return None
-        return plain / self.median if self.unit == SECONDS else self.median / plain
+        return plain / self.median if self.unit in (SECONDS, MILLISECONDS) else self.median / plain
 
     def unsteady(self):
         if not self.median or len(self.samples) < 2:
@@ -49,7 +49,7 @@ class Cell:
 
 def figure(value, unit):
     """A number with the digits that say something in its unit."""
-    if unit == SECONDS:
+    if unit in (SECONDS, MILLISECONDS):
         return f"{value:.3f}"
     if unit == SHARE:
         return f"{value:.2f}"

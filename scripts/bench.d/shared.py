@@ -13,6 +13,7 @@ class Bench:
     def __init__(self, sizes, scratch, bench_ops):
         self.sizes, self.scratch, self.bench_ops = sizes, scratch, bench_ops
         self.bench_client = bench_ops.with_name("bench_client")
+        self.bench_work, self.bench_transfer = (bench_ops.with_name(name) for name in ("bench_work", "bench_transfer"))
         self._source_tree = self._package_tree = None
 
     def source_tree(self):
@@ -32,7 +33,8 @@ def build(options, say):
     """Build what is measured and what measures it; returns the path of bench_ops."""
     if not options.no_build:
         command = ["cargo", "build", "--quiet", "--profile", options.profile, "--bin", "nexus"]
-        command += ["--example", "bench_ops", "--example", "bench_client"]
+        for example in ("bench_ops", "bench_client", "bench_work", "bench_transfer"):
+            command += ["--example", example]
         say("building")
         if subprocess.run(command, cwd=PROJECT).returncode != 0:
             raise Usage("the build failed")

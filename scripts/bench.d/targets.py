@@ -55,6 +55,20 @@ TARGETS = [
     Target("million/daemon-memory", 256, of_figure=True, at_most=True),
     Target("million/mount-ready", 1.0, of_figure=True, at_most=True),
     Target("million/metadata-bytes", 300, of_figure=True, at_most=True),
+    Target("work-million/first-ready", 1, of_figure=True, at_most=True),
+    Target("work-million/100-ready", 5, of_figure=True, at_most=True),
+    Target("work-million/status", 5, of_figure=True, at_most=True),
+    Target("work-million/claim", 1, of_figure=True, at_most=True),
+    Target("work-million/set-status", 10_000, of_figure=True),
+    Target("work-long/ls", 100, of_figure=True, at_most=True),
+    Target("work-long/view-ready", 20, of_figure=True, at_most=True),
+    Target("work-long/view-pending", 20, of_figure=True, at_most=True),
+    Target("work-long/view-blocked", 20, of_figure=True, at_most=True),
+    Target("work-long/view-in_progress", 20, of_figure=True, at_most=True),
+    Target("work-long/view-by_priority", 20, of_figure=True, at_most=True),
+    Target("transfer/export", 100_000, of_figure=True),
+    Target("transfer/import-new", 100_000, of_figure=True),
+    Target("transfer/import-again", 100_000, of_figure=True),
 ]
 
 

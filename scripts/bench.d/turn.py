@@ -10,7 +10,7 @@ import os
 
 from processes import Failed, run
 
-MIB_PER_SECOND, SECONDS = "MiB/s", "seconds"
+MIB_PER_SECOND, SECONDS, MILLISECONDS = "MiB/s", "seconds", "ms"
 PROGRAM_SECONDS_MAX = 900
 
 
@@ -44,8 +44,8 @@ class Turn:
     def record(self, phase, ops, seconds, byte_count=0):
         """The figure of a row from what was counted and timed."""
         unit = self._units.get(phase)
-        if unit == SECONDS:
-            self.report(phase, seconds / ops)
+        if unit in (SECONDS, MILLISECONDS):
+            self.report(phase, seconds / ops * (1000 if unit == MILLISECONDS else 1))
         else:
             self.report(phase, (byte_count / 2**20 if unit == MIB_PER_SECOND else ops) / seconds)
 

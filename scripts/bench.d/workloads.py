@@ -15,7 +15,7 @@ import programs
 import series
 import session
 import workqueue
-from turn import MIB_PER_SECOND, SECONDS
+from turn import MIB_PER_SECOND, MILLISECONDS, SECONDS
 
 PER_SECOND, SHARE, MIB, BYTES = "per second", "share", "MiB", "bytes"
 
@@ -60,17 +60,21 @@ class Sizes:
     inserts: int = 10_000
     entries: int = 100_000
     items: int = 1000
+    long_items: int = 10_000
+    lines: int = 100_000
     opened_files: int = 100_000
     library_writes: int = 20_000
     commands: int = 20
     scale_files: int = 100_000
     million_files: int = 1_000_000
+    million_items: int = 100_000
     warm_seconds: float = 0.5
 
 
 QUICK = Sizes(
     files=300, big_mib=16, random_ops=500, fsyncs=30, source_files=200, package_files=600, modules=2, inserts=200,
-    entries=2000, items=50, opened_files=2000, library_writes=200, commands=3, scale_files=2000, million_files=5000, warm_seconds=0.05,
+    entries=2000, items=50, long_items=300, lines=2000, opened_files=2000, library_writes=200, commands=3, scale_files=2000, million_files=5000, million_items=500,
+    warm_seconds=0.05,
 )  # fmt: skip
 
 
@@ -97,7 +101,8 @@ def groups(sizes, file_sizes):
             work = series.runner("small", "--count", sizes.files, "--size", size, "--clients", clients)
             found.append(Group(f"small-{size // 1024}k-{clients}", title, rows, work))
     found += [big(sizes), fsync(sizes), source_tree(sizes), package_tree(sizes), cargo(sizes), sqlite(sizes)]
-    found += [directory(sizes), dedup(sizes), queue(sizes), beside_a_mount(sizes), scale(sizes), million(sizes)]
+    found += [directory(sizes), dedup(sizes), queue(sizes), long_queue(sizes), transfer(sizes), beside_a_mount(sizes)]
+    found += [scale(sizes), million(sizes), queue_of_a_million(sizes)]
     return found
 
 
@@ -194,6 +199,30 @@ def queue(sizes):
     return Group("work", f"Work queue of {sizes.items:,} items", rows, workqueue.measure, suits=workqueue.suits)
 
 
+def long_queue(sizes):
+    rows = (
+        Row("ls", "ls of what is ready", MILLISECONDS),
+        Row("ls-l", "ls -l of what is ready", MILLISECONDS),
+        Row("view-ready", "SQL view ready_work_items, all items in it", MILLISECONDS),
+        Row("view-pending", "SQL view pending_work_items, all items in it", MILLISECONDS),
+        Row("view-blocked", "SQL view blocked_work_items, all items in it", MILLISECONDS),
+        Row("view-in_progress", "SQL view in_progress_work, all items in it", MILLISECONDS),
+        Row("view-by_priority", "SQL view work_by_priority", MILLISECONDS),
+    )
+    title = f"Work queue of {sizes.long_items:,} items, listed"
+    return Group("work-long", title, rows, workqueue.measure_long, suits=workqueue.suits)
+
+
+def transfer(sizes):
+    rows = (
+        Row("export", "export", PER_SECOND),
+        Row("import-new", "import into an empty tree", PER_SECOND),
+        Row("import-again", "import over the same", PER_SECOND),
+    )
+    title = f"Export and import of {sizes.lines:,} lines"
+    return Group("transfer", title, rows, workqueue.measure_transfer, suits=workqueue.suits)
+
+
 def beside_a_mount(sizes):
     rows = (
         Row("open", f"open a store of {sizes.opened_files:,} files without a mount"),
@@ -228,3 +257,16 @@ def million(sizes):
     work = series.growth("scale", "--count", files, "--size", 1024, files=files)
     # Peers would take hours; what is asked here is whether nexus grows as the disk does.
     return Group("million", f"{files:,} files", rows, work, suits=lambda subject: not subject.is_peer, opt_in=True)
+
+
+def queue_of_a_million(sizes):
+    rows = (
+        Row("first-ready", "the first ready item", MILLISECONDS),
+        Row("100-ready", "100 ready items", MILLISECONDS),
+        Row("status", "status", MILLISECONDS),
+        Row("claim", "claim, committed", MILLISECONDS),
+        Row("complete", "complete, committed", MILLISECONDS),
+        Row("set-status", "set user.status", PER_SECOND),
+    )
+    title = f"Work queue of {sizes.million_items:,} items among {sizes.million_files:,} files"
+    return Group("work-million", title, rows, workqueue.measure_million, suits=workqueue.suits, opt_in=True)

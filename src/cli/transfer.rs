@@ -40,8 +40,9 @@ pub(crate) struct Export {
 
 /// Make files as the lines of an export tell
 ///
-/// One operation: a line that is malformed stops it, is named, and nothing has changed. A line whose body is not in the
-/// store is skipped. A line for a file that is there with the same body refreshes its metadata.
+/// One operation: a line that is malformed stops it, is named, and nothing has changed. While it makes the files everybody else
+/// who uses the store waits, about a second for 100,000 lines; reading the lines and bringing bodies in holds nobody up. A line
+/// whose body is not in the store is skipped. A line for a file that is there with the same body refreshes its metadata.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// Where from; - is standard input

@@ -69,7 +69,7 @@ enum WorkCommand {
     Fail(End),
     /// An item is given back: ready again
     Release(End),
-    /// Print each change as a JSON object, until interrupted
+    /// Print each change as a JSON object, until interrupted or nobody reads them
     Watch,
     /// Print what waits for what
     Graph {
@@ -246,6 +246,10 @@ fn watch(queue: &Queue<'_>) -> Result<()> {
             output::json(change)?;
         }
         last = seen.last;
+        // One that went away while nothing happens would be noticed by no write.
+        if output::is_unread_after(Duration::ZERO)? {
+            return Ok(());
+        }
     }
 }
 

@@ -137,7 +137,10 @@ impl Filesystem for Frontend {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let parent = node(parent);
         match self.answer(Op::Lookup, parent, || self.handlers.lookup(parent, name.as_bytes())) {
-            Ok(Some(attr)) => self.reply_entry(reply, Ok(attr)),
+            Ok(Some(attr)) => {
+                let (lifetime, of_name) = (self.handlers.lifetime_of(attr.id), self.handlers.lifetime_of_name(attr.id));
+                reply.entry_with_ttls(&lifetime, &of_name, &file_attr(&attr), GENERATION);
+            }
             // Inode number 0: there is no such name, and that may be remembered.
             Ok(None) => {
                 let missing = NodeId(0);

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
 use crate::stats::Traffic;
 use crate::vfs::{DirEntry, HandleId, Lock, OpenMode, Opened, Serving, StatFs};
-use crate::view::View;
+use crate::view::{Lasting, View};
 
 /// Most bytes that one FUSE_COPY_FILE_RANGE can report as copied: its answer has 32 bits, and a whole number of pages
 /// keeps the next piece aligned.
@@ -112,11 +112,19 @@ impl Handlers {
     /// How long the kernel may believe the attributes of a node and the name that led to it; for the number 0, that a
     /// name is missing. What is computed when it is looked at may be another thing the next moment.
     pub(super) fn lifetime_of(&self, node: NodeId) -> Duration {
-        if node.is_virtual() || (self.is_shared() && self.view.vfs().changes().is_kernel_written(node)) {
+        if node.is_virtual() {
+            return if self.view.lasting(node) == Lasting::Everything { self.lifetime } else { Duration::ZERO };
+        }
+        if self.is_shared() && self.view.vfs().changes().is_kernel_written(node) {
             Duration::ZERO
         } else {
             self.lifetime
         }
+    }
+
+    /// The same for the name alone that led to a node.
+    pub(super) fn lifetime_of_name(&self, node: NodeId) -> Duration {
+        if self.view.lasting(node) == Lasting::Nothing { self.lifetime_of(node) } else { self.lifetime }
     }
 
     /// The same for the answer to setattr and link, which the kernel takes for the truth even when it was told in between

@@ -190,7 +190,7 @@ pub struct WorkFacts {
 }
 
 /// A list of work items.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WorkList {
     /// Those that stand in one state, in the order of that state.
     In(Status),

@@ -11,7 +11,8 @@ use crate::meta::{WorkKey, WorkList, WriteTxn};
 use crate::model::work::Status;
 use crate::model::{NodeId, Timestamp};
 use crate::work::{
-    self, Claim, ClaimRequest, Graph, Keeper, Scope, Stands, WorkChange, WorkCounts, WorkEntry, WorkItem, WorkPage,
+    self, Claim, ClaimRequest, Graph, Keeper, Scope, Stands, WorkChange, WorkCounts, WorkEntries, WorkEntry, WorkItem,
+    WorkPage,
 };
 
 /// The worker of an item that was started without saying who does.
@@ -50,27 +51,32 @@ impl Vfs {
         work::item(core.meta.read(), id, scope)
     }
 
-    /// Some entries of the directory of a list behind a key, and where it goes on; `None` at its end.
+    /// Some entries of the directory of a list behind a key.
     ///
     /// # Errors
     /// What the database reports.
-    pub fn work_entries(
-        &self,
-        list: WorkList,
-        scope: &Scope<'_>,
-        after: WorkKey,
-    ) -> Result<(Vec<WorkEntry>, Option<WorkKey>)> {
+    pub fn work_entries(&self, list: WorkList, scope: &Scope<'_>, after: WorkKey) -> Result<WorkEntries> {
         let core = self.current_queue()?;
         work::entries(core.meta.read(), list, scope, after)
     }
 
-    /// The entry of a file in the directory of a list; `None` where it is not in that list, or not in the scope.
+    /// The entry of a file in the directory of a list; `None` where it is not in that list, or not in the scope. With the
+    /// number that [`Vfs::work_as_of`] gives as long as it is that.
     ///
     /// # Errors
     /// What the database reports.
-    pub fn work_entry(&self, list: WorkList, id: NodeId, scope: &Scope<'_>) -> Result<Option<WorkEntry>> {
+    pub fn work_entry(&self, list: WorkList, id: NodeId, scope: &Scope<'_>) -> Result<(Option<WorkEntry>, u64)> {
         let core = self.current_queue()?;
-        work::entry(core.meta.read(), list, id, scope)
+        let read = core.meta.read();
+        Ok((work::entry(read, list, id, scope)?, read.changes()))
+    }
+
+    /// A number that is another one after any change of the store.
+    ///
+    /// # Errors
+    /// What the database reports.
+    pub fn work_as_of(&self) -> Result<u64> {
+        Ok(self.current_queue()?.meta.read().changes())
     }
 
     /// When something moved in the queue for the last time, as far as this process knows.

@@ -41,6 +41,8 @@ mod system;
 mod virtuals;
 mod whole;
 mod work;
+mod work_links;
+mod work_recent;
 mod work_tree;
 
 use std::collections::HashMap;
@@ -59,6 +61,7 @@ use crate::policy::{Access, Policy, Scope};
 use crate::vfs::{HandleId, Origin, Scopes, Telling, Vfs};
 
 pub use gate::Sight;
+pub use virtuals::Lasting;
 
 /// Who sees, what the rules are, and how a refusal is told.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Finding nodes, their attributes and extended attributes.
 
 use super::View;
-use super::virtuals::read_only;
+use super::virtuals::{Lasting, read_only};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, VPath};
 use crate::vfs::{StatFs, XattrMode};
@@ -22,6 +22,12 @@ impl View {
         let attr = self.gate.look_at_name(parent, name, |vfs| vfs.lookup(parent, name))?;
         self.gate.note(parent, name, attr.id, attr.kind == Kind::Directory)?;
         self.shown(attr)
+    }
+
+    /// What of a computed node never changes; of what is stored anything may.
+    #[must_use]
+    pub fn lasting(&self, id: NodeId) -> Lasting {
+        if id.is_virtual() { self.trees.lasting(id) } else { Lasting::Nothing }
     }
 
     /// As [`Vfs::resolve`](crate::vfs::Vfs::resolve).

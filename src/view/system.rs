@@ -116,12 +116,14 @@ impl Tree for System {
         })
     }
 
-    fn lookup(&self, directory: Place, name: Name<'_>) -> Result<Place> {
+    fn lookup(&self, directory: Place, name: Name<'_>) -> Result<(Place, Attr)> {
         if directory != Place::ROOT {
             return Err(Error::new(ErrorKind::NotADirectory, "look up a name in a file about the store"));
         }
         let found = FILES.iter().position(|(file, _)| file.as_bytes() == name.as_bytes());
-        found.map(|at| Place(at as u64 + 1)).ok_or_else(|| Error::new(ErrorKind::NotFound, "look up a name"))
+        let place = found.map(|at| Place(at as u64 + 1));
+        let place = place.ok_or_else(|| Error::new(ErrorKind::NotFound, "look up a name"))?;
+        Ok((place, self.attr(place)?))
     }
 
     fn open_directory(&self, directory: Place) -> Result<Box<dyn Listing>> {

@@ -40,6 +40,9 @@ pub(super) trait Listing: Send {
     /// The entry at a position, counted from 0; `None` behind the last.
     fn entry(&mut self, position: u64) -> Result<Option<TreeEntry>>;
 
+    /// Whoever lists it begins anew, and is to see what there is now.
+    fn rewind(&mut self) {}
+
     /// The attributes of an entry that was given out, where the listing knows them; the number in them is set by the caller.
     fn attr(&self, _position: u64) -> Option<Attr> {
         None
@@ -52,6 +55,17 @@ impl Listing for Vec<TreeEntry> {
     }
 }
 
+/// What of a place stays the same for as long as the store is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// Neither the name that leads to it nor what it shows.
+    Nothing,
+    /// The name.
+    Name,
+    /// The name, and its attributes.
+    Everything,
+}
+
 /// A tree that is computed when it is looked at. What it does not override is refused.
 pub(super) trait Tree: Send + Sync + Debug {
     /// Its name in the root directory.
@@ -60,8 +74,13 @@ pub(super) trait Tree: Send + Sync + Debug {
     /// What stat(2) tells; the number in it is set by the caller.
     fn attr(&self, at: Place) -> Result<Attr>;
 
-    /// The place that a name leads to, or `NotFound`.
-    fn lookup(&self, directory: Place, name: Name<'_>) -> Result<Place>;
+    /// The place that a name leads to and its attributes, as of one moment, or `NotFound`.
+    fn lookup(&self, directory: Place, name: Name<'_>) -> Result<(Place, Attr)>;
+
+    /// What of a place never changes.
+    fn lasting(&self, _at: Place) -> Lasting {
+        Lasting::Nothing
+    }
 
     /// The entries of a directory, without `.` and `..`.
     fn open_directory(&self, directory: Place) -> Result<Box<dyn Listing>>;
@@ -152,8 +171,13 @@ impl Trees {
 
     pub(super) fn lookup(&self, parent: NodeId, name: Name<'_>) -> Result<Attr> {
         let (tree, place) = self.at(parent)?;
-        let found = tree.lookup(place, name)?;
-        self.attr(NodeId((parent.0 >> PLACE_BITS << PLACE_BITS) | found.0))
+        let (found, attr) = tree.lookup(place, name)?;
+        Ok(Attr { id: number(index_of(parent), found), ..attr })
+    }
+
+    /// What of a node never changes.
+    pub(super) fn lasting(&self, id: NodeId) -> Lasting {
+        self.at(id).map_or(Lasting::Nothing, |(tree, place)| tree.lasting(place))
     }
 
     pub(super) fn read_link(&self, id: NodeId) -> Result<Vec<u8>> {
@@ -228,6 +252,9 @@ impl Trees {
         };
         let parent =
             if id.0.trailing_zeros() >= PLACE_BITS { NodeId::ROOT } else { number(index_of(*id), Place::ROOT) };
+        if offset == 0 {
+            listing.rewind();
+        }
         for (at, name, id) in [(0, &b"."[..], *id), (1, b"..", parent)] {
             let dot = DirEntry { next_offset: at + 1, name, id, kind: Kind::Directory, attr: None };
             if offset <= at && !emit(dot) {

@@ -8,16 +8,18 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::gate::Gate;
-use super::virtuals::{Listing, Place, Tree, TreeEntry, read_only};
+use super::virtuals::{Lasting, Listing, Place, Tree, TreeEntry, read_only};
+use super::work_links::Links;
+use super::work_recent::Recent;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{WorkKey, WorkList};
 use crate::model::work::Status;
 use crate::model::{Attr, Caller, Kind, Name, NodeId, VPath};
 use crate::vfs::{RenameMode, Vfs};
-use crate::work::{ClaimRequest, Scope, Stands, WorkEntry, node_of};
+use crate::work::{ClaimRequest, Scope, Stands, WorkEntries, WorkEntry, node_of};
 
 /// The directories; the place of each is its position here and one more.
 const DIRECTORIES: [(&[u8], WorkList); 7] = [
@@ -50,6 +52,9 @@ enum At {
 pub(super) struct WorkTree {
     gate: Arc<Gate>,
     sees: Box<dyn Fn(&VPath) -> bool + Send + Sync>,
+    top: OnceLock<Attr>,
+    /// Shared with the listings.
+    recent: Arc<Recent>,
 }
 
 impl fmt::Debug for WorkTree {
@@ -60,8 +65,12 @@ impl fmt::Debug for WorkTree {
 
 impl WorkTree {
     pub(super) fn new(gate: Arc<Gate>) -> Self {
+        Self::with(gate, Arc::default())
+    }
+
+    fn with(gate: Arc<Gate>, recent: Arc<Recent>) -> Self {
         let asked = Arc::clone(&gate);
-        Self { gate, sees: Box::new(move |path| asked.sees_path(path)) }
+        Self { gate, sees: Box::new(move |path| asked.sees_path(path)), top: OnceLock::new(), recent }
     }
 
     fn vfs(&self) -> &Vfs {
@@ -83,7 +92,19 @@ impl WorkTree {
     }
 
     fn entry(&self, list: WorkList, node: NodeId) -> Result<WorkEntry> {
-        self.vfs().work_entry(list, node, &self.scope())?.ok_or_else(missing)
+        if let Some(entry) = self.recent.get(self.vfs().work_as_of()?, list, node) {
+            return Ok(entry);
+        }
+        let (entry, changes) = self.vfs().work_entry(list, node, &self.scope())?;
+        self.recent.keep(changes, list, entry.iter());
+        entry.ok_or_else(missing)
+    }
+
+    /// Some entries of a directory behind a key.
+    pub(super) fn entries(&self, list: WorkList, after: WorkKey) -> Result<WorkEntries> {
+        let found = self.vfs().work_entries(list, &self.scope(), after)?;
+        self.recent.keep(found.changes, list, found.entries.iter());
+        Ok(found)
     }
 
     /// The entry at the place of a link, as long as that is its place.
@@ -92,13 +113,29 @@ impl WorkTree {
         if place_of(list, &entry) == at { Ok(entry) } else { Err(missing()) }
     }
 
-    /// The attributes of what is no link.
-    fn own_attr(&self, kind: Kind, size: u64) -> Result<Attr> {
+    /// What the directory above all others shows, for as long as the store is open: nothing is ever made or removed in it,
+    /// and its owner is the one whom the store had then.
+    fn top(&self) -> Result<Attr> {
+        if let Some(top) = self.top.get() {
+            return Ok(*top);
+        }
         let root = self.vfs().getattr(NodeId::ROOT)?;
+        let (nlink, made) = (2 + DIRECTORIES.len() as u32, root.btime);
+        let top =
+            Attr { mode: 0o755, nlink, size: 0, blocks: 0, rdev: 0, atime: made, mtime: made, ctime: made, ..root };
+        Ok(*self.top.get_or_init(|| top))
+    }
+
+    /// The attributes of a directory of links.
+    fn directory_attr(&self) -> Result<Attr> {
         let changed = self.vfs().work_changed_at();
-        let directory = kind == Kind::Directory;
-        let (mode, nlink) = if directory { (0o777, 2) } else { (0o444, 1) };
-        Ok(Attr { kind, mode, nlink, size, blocks: 0, rdev: 0, atime: changed, mtime: changed, ctime: changed, ..root })
+        Ok(Attr { mode: 0o777, nlink: 2, atime: changed, mtime: changed, ctime: changed, ..self.top()? })
+    }
+
+    /// The attributes of the file with the counts.
+    fn status_attr(&self) -> Result<Attr> {
+        let size = self.status()?.len() as u64;
+        Ok(Attr { kind: Kind::File, mode: 0o444, nlink: 1, size, ..self.directory_attr()? })
     }
 }
 
@@ -109,26 +146,35 @@ impl Tree for WorkTree {
 
     fn attr(&self, at: Place) -> Result<Attr> {
         match find(at)? {
-            At::Root => {
-                Ok(Attr { nlink: 2 + DIRECTORIES.len() as u32, mode: 0o755, ..self.own_attr(Kind::Directory, 0)? })
-            }
-            At::Directory(_) => self.own_attr(Kind::Directory, 0),
-            At::Status => self.own_attr(Kind::File, self.status()?.len() as u64),
+            At::Root => self.top(),
+            At::Directory(_) => self.directory_attr(),
+            At::Status => self.status_attr(),
             At::Link(list, at) => Ok(link_attr(&self.link(list, at)?)),
         }
     }
 
-    fn lookup(&self, directory: Place, name: Name<'_>) -> Result<Place> {
+    fn lasting(&self, at: Place) -> Lasting {
+        match find(at) {
+            Ok(At::Root) => Lasting::Everything,
+            Ok(At::Directory(_) | At::Status) => Lasting::Name,
+            Ok(At::Link(..)) | Err(_) => Lasting::Nothing,
+        }
+    }
+
+    fn lookup(&self, directory: Place, name: Name<'_>) -> Result<(Place, Attr)> {
         match find(directory)? {
-            At::Root if name.as_bytes() == STATUS => Ok(STATUS_PLACE),
             At::Root => {
                 let found = DIRECTORIES.iter().position(|(other, _)| *other == name.as_bytes());
-                found.map(|index| Place(index as u64 + 1)).ok_or_else(missing)
+                let status = (name.as_bytes() == STATUS).then_some(STATUS_PLACE);
+                let place = found.map(|index| Place(index as u64 + 1)).or(status).ok_or_else(missing)?;
+                Ok((place, self.attr(place)?))
             }
             At::Directory(list) => {
-                let node = node_of(name.as_bytes()).ok_or_else(missing)?;
-                let entry = self.entry(list, node)?;
-                if entry.name == name.as_bytes() { Ok(place_of(list, &entry)) } else { Err(missing()) }
+                let entry = self.entry(list, node_of(name.as_bytes()).ok_or_else(missing)?)?;
+                if entry.name != name.as_bytes() {
+                    return Err(missing());
+                }
+                Ok((place_of(list, &entry), link_attr(&entry)))
             }
             At::Status | At::Link(..) => Err(Error::new(ErrorKind::NotADirectory, "look up a name")),
         }
@@ -145,8 +191,7 @@ impl Tree for WorkTree {
                 Ok(Box::new(all))
             }
             At::Directory(list) => {
-                let tree = Self::new(Arc::clone(&self.gate));
-                Ok(Box::new(Links { tree, list, given: Vec::new(), next: Some(WorkKey::START) }))
+                Ok(Box::new(Links::new(Self::with(Arc::clone(&self.gate), Arc::clone(&self.recent)), list)))
             }
             At::Status | At::Link(..) => Err(Error::new(ErrorKind::NotADirectory, "list what is no directory")),
         }
@@ -199,36 +244,6 @@ impl Tree for WorkTree {
     }
 }
 
-/// The links of one directory. Read as they are asked for, so that the first are there at once; those that were given out
-/// are kept, so that a position means the same as long as the directory is open.
-struct Links {
-    tree: WorkTree,
-    list: WorkList,
-    given: Vec<(TreeEntry, Attr)>,
-    next: Option<WorkKey>,
-}
-
-impl Listing for Links {
-    fn entry(&mut self, position: u64) -> Result<Option<TreeEntry>> {
-        let position = usize::try_from(position).unwrap_or(usize::MAX);
-        while position >= self.given.len() {
-            let Some(after) = self.next else { return Ok(None) };
-            let (entries, next) = self.tree.vfs().work_entries(self.list, &self.tree.scope(), after)?;
-            self.next = next;
-            let links = entries.into_iter().map(|entry| {
-                let (place, attr) = (place_of(self.list, &entry), link_attr(&entry));
-                (TreeEntry { place, name: entry.name, kind: Kind::Symlink }, attr)
-            });
-            self.given.extend(links);
-        }
-        Ok(self.given.get(position).map(|(entry, _)| entry.clone()))
-    }
-
-    fn attr(&self, position: u64) -> Option<Attr> {
-        self.given.get(usize::try_from(position).ok()?).map(|(_, attr)| *attr)
-    }
-}
-
 fn find(at: Place) -> Result<At> {
     let directory = |number: u64| {
         let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1))?;
@@ -243,7 +258,7 @@ fn find(at: Place) -> Result<At> {
     found.ok_or_else(missing)
 }
 
-fn place_of(list: WorkList, entry: &WorkEntry) -> Place {
+pub(super) fn place_of(list: WorkList, entry: &WorkEntry) -> Place {
     let index = DIRECTORIES.iter().position(|(_, other)| *other == list).map_or(0, |index| index as u64 + 1);
     let mut digest = DefaultHasher::new();
     entry.path.hash(&mut digest);
@@ -251,7 +266,7 @@ fn place_of(list: WorkList, entry: &WorkEntry) -> Place {
     Place(index << (NODE_BITS + PATH_BITS) | path << NODE_BITS | entry.node.0 & ((1 << NODE_BITS) - 1))
 }
 
-fn link_attr(entry: &WorkEntry) -> Attr {
+pub(super) fn link_attr(entry: &WorkEntry) -> Attr {
     let size = target(entry).len() as u64;
     Attr { kind: Kind::Symlink, mode: 0o777, nlink: 1, size, blocks: 0, rdev: 0, ..entry.attr }
 }

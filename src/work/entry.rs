@@ -1,7 +1,7 @@
 //! Items as entries of directories: what `/.work` shows of them.
 
 use crate::error::Result;
-use crate::meta::{ReadTxn, WorkKey, WorkList, WorkRow};
+use crate::meta::{ReadTxn, WorkEntryRow, WorkKey, WorkList, WorkRow};
 use crate::model::{Attr, NAME_BYTES_MAX, NodeId, VPath};
 
 use super::place::{Paths, Scope};
@@ -16,6 +16,8 @@ const NO_PRIORITY: i64 = 9_999_999_999;
 pub struct WorkEntry {
     /// The file.
     pub node: NodeId,
+    /// Its place in the list.
+    pub key: WorkKey,
     /// `{priority, 10 characters}-{path_id}-{file name}`: sorted by name, they are in the order of the queue.
     pub name: Vec<u8>,
     /// Where the file is.
@@ -24,28 +26,30 @@ pub struct WorkEntry {
     pub attr: Attr,
 }
 
-/// Some entries of a list behind a key, and where it goes on; `None` at its end. There may be none, and the list go on.
+/// Some entries of a list, in its order.
+#[derive(Clone, Debug)]
+pub struct WorkEntries {
+    /// The entries. There may be none, and the list go on.
+    pub entries: Vec<WorkEntry>,
+    /// Behind which key it goes on; `None` at its end.
+    pub next: Option<WorkKey>,
+    /// How many changes the store had seen: they are right as long as it has seen no more.
+    pub changes: u64,
+}
+
+/// Some entries of a list behind a key.
 ///
 /// # Errors
 /// What the database reports.
-pub fn entries(
-    read: ReadTxn<'_>,
-    list: WorkList,
-    scope: &Scope<'_>,
-    after: WorkKey,
-) -> Result<(Vec<WorkEntry>, Option<WorkKey>)> {
+pub fn entries(read: ReadTxn<'_>, list: WorkList, scope: &Scope<'_>, after: WorkKey) -> Result<WorkEntries> {
     let rows = read.work_entries(list, after, BATCH)?;
     let next = rows.last().map(|row| row.key).filter(|_| rows.len() == BATCH);
     let mut paths = Paths::new(read);
     let mut entries = Vec::with_capacity(rows.len());
     for row in rows {
-        let path = match &row.only_name {
-            Some((directory, name)) => paths.at(*directory, name)?.filter(|path| scope.holds(path)),
-            None => paths.of(row.item.node, scope)?,
-        };
-        entries.extend(path.map(|path| shown(&row.item, row.node.attr, path)));
+        entries.extend(seen(&mut paths, row, scope)?);
     }
-    Ok((entries, next))
+    Ok(WorkEntries { entries, next, changes: read.changes() })
 }
 
 /// The entry of a file in a list; `None` where it is not in that list, or not in the scope.
@@ -57,9 +61,17 @@ pub fn entry(read: ReadTxn<'_>, list: WorkList, node: NodeId, scope: &Scope<'_>)
         WorkList::In(state) => row.state() == state,
         WorkList::ByPriority => true,
     };
-    let Some(row) = read.work(node)?.filter(stands) else { return Ok(None) };
-    let Some(path) = Paths::new(read).of(node, scope)? else { return Ok(None) };
-    Ok(Some(shown(&row, read.node(node)?.attr, path)))
+    let Some(row) = read.work_entry(list, node)?.filter(|row| stands(&row.item)) else { return Ok(None) };
+    seen(&mut Paths::new(read), row, scope)
+}
+
+/// What an entry shows, where its file can be seen.
+fn seen(paths: &mut Paths<'_>, row: WorkEntryRow, scope: &Scope<'_>) -> Result<Option<WorkEntry>> {
+    let path = match &row.only_name {
+        Some((directory, name)) => paths.at(*directory, name)?.filter(|path| scope.holds(path)),
+        None => paths.of(row.item.node, scope)?,
+    };
+    Ok(path.map(|path| shown(&row, path)))
 }
 
 /// The number of the file that an entry of this name would be.
@@ -75,9 +87,9 @@ pub fn node_of(name: &[u8]) -> Option<NodeId> {
     std::str::from_utf8(digits).ok()?.parse().ok().map(NodeId)
 }
 
-fn shown(row: &WorkRow, attr: Attr, path: VPath) -> WorkEntry {
-    let name = name(row, path.names().next_back().map_or(&[][..], |name| name.as_bytes()));
-    WorkEntry { node: row.node, name, attr, path }
+fn shown(row: &WorkEntryRow, path: VPath) -> WorkEntry {
+    let name = name(&row.item, path.names().next_back().map_or(&[][..], |name| name.as_bytes()));
+    WorkEntry { node: row.item.node, key: row.key, name, attr: row.node.attr, path }
 }
 
 fn name(row: &WorkRow, file: &[u8]) -> Vec<u8> {

@@ -5,6 +5,7 @@ use crate::meta::{ReadTxn, WorkKey, WorkList, WorkRow};
 use crate::model::work::{Status, key};
 use crate::model::{NodeId, VPath, rfc3339};
 
+use super::blocked;
 use super::item::{WorkCounts, WorkItem, WorkPage};
 use super::place::{Paths, Scope, tenant_of};
 
@@ -14,12 +15,15 @@ const BATCH: usize = 256;
 const REASONS_MAX: usize = 100;
 
 /// At most `limit` items of a list behind a key. Looks at no more than some hundred rows, so that a page may hold fewer
-/// items than its limit, or none, and yet the list goes on.
+/// items than its limit, or none, and yet the list goes on; except for what is blocked, where not everything is seen.
 ///
 /// # Errors
 /// What the database reports.
 pub fn page(read: ReadTxn<'_>, list: WorkList, scope: &Scope<'_>, after: WorkKey, limit: usize) -> Result<WorkPage> {
     let wanted = limit.clamp(1, BATCH);
+    if list == WorkList::In(Status::Blocked) && !scope.anywhere().is_everything() {
+        return blocked::page(read, scope, after, wanted);
+    }
     let rows = read.work_page(list, after, if scope.is_everything() { wanted } else { BATCH })?;
     let full = rows.len() >= if scope.is_everything() { wanted } else { BATCH };
     let mut next = rows.last().map(|(_, key)| *key).filter(|_| full);
@@ -103,7 +107,7 @@ pub fn why(read: ReadTxn<'_>, id: NodeId, scope: &Scope<'_>) -> Result<Option<St
     Ok(Some(lines.join("\n")))
 }
 
-fn shown(paths: &mut Paths<'_>, row: &WorkRow, path: &VPath, scope: &Scope<'_>) -> Result<WorkItem> {
+pub(super) fn shown(paths: &mut Paths<'_>, row: &WorkRow, path: &VPath, scope: &Scope<'_>) -> Result<WorkItem> {
     let read = paths.read();
     let facts = read.work_facts(row.node)?;
     let lease = if row.lease.is_some() { read.attr(row.node, key::LEASE_UNTIL)? } else { None };
@@ -130,7 +134,7 @@ fn shown(paths: &mut Paths<'_>, row: &WorkRow, path: &VPath, scope: &Scope<'_>) 
 
 /// How many open dependencies of an item the caller may see, wherever he looks: of another's files he does not even learn
 /// how many there are.
-fn blockers(paths: &mut Paths<'_>, row: &WorkRow, scope: &Scope<'_>) -> Result<u64> {
+pub(super) fn blockers(paths: &mut Paths<'_>, row: &WorkRow, scope: &Scope<'_>) -> Result<u64> {
     let scope = scope.anywhere();
     if row.open == 0 || scope.is_everything() {
         return Ok(row.open);

@@ -4,6 +4,7 @@
 //! [`Keeper`] in the same transaction, and that every list is a pure function of the rows of one moment. Stores nothing of
 //! its own, decides nothing about who may see what (a [`Scope`] says that), and knows no clock.
 
+mod blocked;
 mod check;
 mod claim;
 mod entry;
@@ -15,7 +16,7 @@ mod place;
 
 pub use check::{mend, rebuild, violations};
 pub use claim::{ClaimRequest, Stands};
-pub use entry::{WorkEntry, entries, entry, node_of};
+pub use entry::{WorkEntries, WorkEntry, entries, entry, node_of};
 pub use graph::{Dependency, Graph, GraphNode, graph};
 pub use item::{Claim, WorkChange, WorkCounts, WorkItem, WorkPage};
 pub use keep::{Keeper, Moved};

@@ -3,6 +3,7 @@
 //! The rules quoted are those of the sections "Custom metadata" and "Work queue" of the semantics. Every test ends in
 //! [`Store::end`], which holds the queue against the attributes and the views against the lists.
 
+mod blocked;
 mod commands;
 mod door;
 mod doors;
@@ -16,6 +17,7 @@ mod race;
 mod random;
 mod seed;
 mod store;
+mod streaming;
 mod transitions;
 mod waiting;
 

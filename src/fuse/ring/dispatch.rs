@@ -68,8 +68,12 @@ fn run(
         Request::Lookup { name } => {
             let found = handlers.lookup(node, name)?;
             // Number 0: there is no such name, and that may be remembered.
-            let lifetime = handlers.lifetime_of(found.as_ref().map_or(NodeId(0), |attr| attr.id));
-            encode::entry(payload, found.as_ref(), lifetime)
+            let id = found.as_ref().map_or(NodeId(0), |attr| attr.id);
+            let lifetime = handlers.lifetime_of(id);
+            match &found {
+                Some(attr) => encode::lasting_entry(payload, attr, lifetime, handlers.lifetime_of_name(id)),
+                None => encode::entry(payload, None, lifetime),
+            }
         }
         Request::Getattr => attributes(payload, &handlers.getattr(node)?),
         Request::Setattr(change) => {

@@ -29,6 +29,12 @@ pub(super) fn entry(into: &mut [u8], attr: Option<&Attr>, lifetime: Duration) ->
     put(into, entry_out(attr, lifetime))
 }
 
+/// The same for a name that lives longer than what its node shows.
+pub(super) fn lasting_entry(into: &mut [u8], attr: &Attr, lifetime: Duration, of_name: Duration) -> Option<usize> {
+    let (entry_valid, entry_valid_nanos) = (of_name.as_secs(), of_name.subsec_nanos());
+    put(into, EntryOut { entry_valid, entry_valid_nanos, ..entry_out(Some(attr), lifetime) })
+}
+
 /// A node's attributes.
 pub(super) fn attr(into: &mut [u8], attr: &Attr, lifetime: Duration) -> Option<usize> {
     let (attr_valid, attr_valid_nanos) = (lifetime.as_secs(), lifetime.subsec_nanos());

@@ -49,6 +49,10 @@ const OLDEST_SOUND_SQLITE: i32 = 3_051_003;
 /// and the more has to be read after a crash; 64 MiB are read in some tens of milliseconds.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 
+/// Pages that a tool of somebody else keeps in memory (field 48 of the header, sqlite.org/fileformat2.html): the views look at
+/// rows all over the tables, and with the 2 MiB that are the default it would read most pages again and again.
+const TOOL_PAGES: u32 = 8192;
+
 /// The database of a store, open for its owner.
 #[derive(Debug)]
 pub struct MetaStore {
@@ -121,8 +125,9 @@ impl MetaStore {
         schema::migrate(&conn, format).map_err(sql("bring the database to the present format"))?;
         conn.execute_batch(&format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
-             PRAGMA journal_size_limit = 16777216; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA cache_spill = OFF;
-             PRAGMA mmap_size = 0; BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT}; COMMIT;",
+             PRAGMA journal_size_limit = 16777216; PRAGMA temp_store = MEMORY; PRAGMA cache_spill = OFF; PRAGMA mmap_size = 0;
+             BEGIN IMMEDIATE; PRAGMA user_version = {FORMAT}; PRAGMA default_cache_size = {TOOL_PAGES}; COMMIT;
+             PRAGMA cache_size = -65536;",
         ))
         .map_err(sql("open the database for writing"))?;
         let mut wal = path.as_os_str().to_owned();

@@ -127,6 +127,13 @@ impl<'a> ReadTxn<'a> {
             .map_err(sql("read the database"))
     }
 
+    /// How many rows this process has changed since it opened the store: while it is the same, so is every row, as only the
+    /// process that has a store writes to it.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.conn.total_changes()
+    }
+
     /// A value about the store.
     ///
     /// # Errors

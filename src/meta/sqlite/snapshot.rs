@@ -40,7 +40,8 @@ impl MetaStore {
         self.commit()?;
         let (conn, _) = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         // A transaction holds nothing until it reads, sqlite.org/lang_transaction.html.
-        conn.execute_batch("BEGIN; SELECT 1 FROM setting LIMIT 1").map_err(sql("begin to read"))?;
+        conn.execute_batch("PRAGMA cache_size = -2048; BEGIN; SELECT 1 FROM setting LIMIT 1")
+            .map_err(sql("begin to read"))?;
         Ok(Snapshot { conn, digests: RefCell::default() })
     }
 }

@@ -2,7 +2,10 @@
 //! who share it.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use nexus::Nexus;
@@ -11,7 +14,7 @@ use nexus::model::Principal;
 use nexus::model::metadata::Condition;
 use serde_json::{Value, json};
 
-use crate::harness::{Mounted, Outcome, nexus, run, scratch, xattr_text};
+use crate::harness::{Mounted, Outcome, nexus, run, scratch, wait_until, xattr_text};
 
 /// The tenants, each with its only agent.
 const TENANTS: [(&str, &str); 2] = [("acme", "a1"), ("globex", "g1")];
@@ -238,5 +241,37 @@ fn a_watch_outlives_the_owner() {
     nx.metadata().set("/workspace/acme/a1/job", "status", "ready").unwrap();
     let seen = nx.work().changes(Some(seen.last), Duration::from_secs(1)).unwrap();
     assert_eq!((seen.changes.len(), seen.missed), (1, false));
+    nx.close().unwrap();
+}
+
+/// `nexus work watch | head -1` ends, although nothing more happens.
+#[test]
+fn a_watch_ends_when_nobody_reads_it() {
+    let base = scratch();
+    let data_dir = base.path().join("data");
+    let nx = library(&data_dir, TENANTS[0]);
+    let job = "/workspace/acme/a1/job";
+    nx.write(job, "").unwrap();
+    let mut command = nexus();
+    command.args(["work", "watch", "--tenant", "acme", "--agent", "a1"]).env("NEXUS_DATA_DIR", &data_dir);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let (told, tells) = channel();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let reader = std::thread::spawn(move || {
+        told.send(lines.next().unwrap().unwrap()).unwrap();
+        drop(lines);
+    });
+    // Until it has begun to watch it misses what happens.
+    let mut line = None;
+    wait_until("the watch tells of a change", 60, || {
+        for status in ["ready", "pending"] {
+            nx.metadata().set(job, "status", status).unwrap();
+        }
+        line = tells.recv_timeout(Duration::from_millis(50)).ok();
+        line.is_some()
+    });
+    assert_eq!(serde_json::from_str::<Value>(&line.unwrap()).unwrap()["virtual_path"], job);
+    reader.join().unwrap();
+    wait_until("the watch ends", 60, || child.try_wait().unwrap().is_some_and(|status| status.success()));
     nx.close().unwrap();
 }

@@ -100,6 +100,24 @@ fn work_key(row: &Row<'_>, at: usize, list: WorkList) -> rusqlite::Result<WorkKe
     Ok(WorkKey { first, rank: row.get(at + 10)?, created: row.get(at + 4)?, node: row.get(at)? })
 }
 
+/// An item with its node.
+fn entry_row(row: &Row<'_>, list: WorkList) -> rusqlite::Result<WorkEntryRow> {
+    let parent: Option<u64> = row.get(NODE_COLUMNS + 11)?;
+    let only_name = parent.map(|parent| Ok::<_, rusqlite::Error>((NodeId(parent), row.get(NODE_COLUMNS + 12)?)));
+    Ok(WorkEntryRow {
+        item: work_row(row, NODE_COLUMNS)?,
+        key: entry_key(row, list)?,
+        node: node_row(row)?,
+        only_name: only_name.transpose()?,
+    })
+}
+
+/// Its place in the directory of a list.
+fn entry_key(row: &Row<'_>, list: WorkList) -> rusqlite::Result<WorkKey> {
+    let key = work_key(row, NODE_COLUMNS, list)?;
+    Ok(if list == WorkList::In(Status::Blocked) { WorkKey { first: 0, ..key } } else { key })
+}
+
 impl ReadTxn<'_> {
     /// The item that a file is.
     ///
@@ -160,23 +178,26 @@ impl ReadTxn<'_> {
         })
     }
 
-    /// The same with what an entry of a directory shows, in one look for each.
+    /// The same with what an entry of a directory shows, in one look for each. What is blocked is in the order of the names
+    /// of such entries: by how much each waits for is not for everybody to know.
     ///
     /// # Errors
     /// What SQLite reports.
     pub fn work_entries(&self, list: WorkList, after: WorkKey, limit: usize) -> Result<Vec<WorkEntryRow>> {
         let WorkKey { first, rank, created, node } = after;
-        self.each(pages!(list, select_work_and_node), params![first, rank, created, node, limit], |row| {
-            let parent: Option<u64> = row.get(NODE_COLUMNS + 11)?;
-            Ok(WorkEntryRow {
-                item: work_row(row, NODE_COLUMNS)?,
-                key: work_key(row, NODE_COLUMNS, list)?,
-                node: node_row(row)?,
-                only_name: parent
-                    .map(|parent| Ok::<_, rusqlite::Error>((NodeId(parent), row.get(NODE_COLUMNS + 12)?)))
-                    .transpose()?,
-            })
-        })
+        let sql = match list {
+            WorkList::In(Status::Blocked) => page!(select_work_and_node, "w.state = 'blocked'"),
+            _ => pages!(list, select_work_and_node),
+        };
+        self.each(sql, params![first, rank, created, node, limit], |row| entry_row(row, list))
+    }
+
+    /// One of them, for a file that may stand elsewhere: its place is the one it would have.
+    ///
+    /// # Errors
+    /// What SQLite reports.
+    pub fn work_entry(&self, list: WorkList, node: NodeId) -> Result<Option<WorkEntryRow>> {
+        self.one(select_work_and_node!("WHERE w.node = ?1"), [node.0.cast_signed()], |row| entry_row(row, list))
     }
 
     /// How many items stand in a state.
