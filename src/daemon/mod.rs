@@ -9,6 +9,7 @@
 
 mod background;
 mod fleet;
+mod guardian;
 mod join;
 mod list;
 mod log_file;
@@ -35,6 +36,7 @@ use preflight::Plan;
 
 pub use crate::fuse::MountEntry;
 pub use fleet::Fleet;
+pub use guardian::guard_if_asked;
 pub use join::missing;
 pub use list::{Mounted, mounted};
 pub use mount_table::{data_dir_of, explain_in_use, mount_at, mount_of};
