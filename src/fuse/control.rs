@@ -18,7 +18,11 @@ const DIRECTORY: &str = "/sys/fs/fuse/connections";
 
 /// By which one connection can be ended, and no other.
 #[derive(Debug)]
-pub struct Abort(File);
+pub struct Abort {
+    file: File,
+    /// What it was opened in.
+    tree: Option<OwnedFd>,
+}
 
 impl Abort {
     /// Of the connection that has this number now.
@@ -28,8 +32,8 @@ impl Abort {
     pub fn of(connection: u64) -> io::Result<Self> {
         let name = format!("{connection}/abort");
         match File::options().write(true).open(Path::new(DIRECTORY).join(&name)) {
-            Ok(file) => Ok(Self(file)),
-            Err(usual) => in_a_mount_of_our_own(&name).map(Self).map_err(|own| {
+            Ok(file) => Ok(Self { file, tree: None }),
+            Err(usual) => in_a_mount_of_our_own(&name).map_err(|own| {
                 let why = format!("{DIRECTORY}/{name}: {usual}; and in a mount of its own: {own}");
                 io::Error::new(usual.kind(), why)
             }),
@@ -41,16 +45,22 @@ impl Abort {
     /// # Errors
     /// When the kernel refuses.
     pub fn end(mut self) -> io::Result<()> {
-        self.0.write_all(b"1")
+        self.file.write_all(b"1")
+    }
+
+    /// Closes what is not needed any more, for whoever keeps this. The kernel takes some milliseconds to undo a mount.
+    pub fn settle(&mut self) {
+        self.tree = None;
     }
 }
 
 /// In many containers nobody has mounted fusectl. Whoever may mount needs no place for it.
-fn in_a_mount_of_our_own(name: &str) -> io::Result<File> {
+fn in_a_mount_of_our_own(name: &str) -> io::Result<Abort> {
     let context = fsopen("fusectl", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
-    let root: OwnedFd = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    Ok(rustix::fs::openat(&root, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?.into())
+    let tree = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    let file = rustix::fs::openat(&tree, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?.into();
+    Ok(Abort { file, tree: Some(tree) })
 }
 
 /// Somebody who ends connections when this process is killed.

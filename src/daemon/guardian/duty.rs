@@ -176,9 +176,12 @@ impl Duty {
                     return;
                 }
                 let text = answer(connection, opened.as_ref().map(drop));
-                self.watched.extend(opened.ok().map(|abort| (connection, abort)));
                 // Whoever does not hear it takes the mount for one that nobody watches.
                 io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).ok();
+                if let Ok(mut abort) = opened {
+                    abort.settle();
+                    self.watched.insert(connection, abort);
+                }
             }
         }
     }

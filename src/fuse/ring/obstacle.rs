@@ -64,7 +64,8 @@ pub(super) fn of_several_mounts() -> Obstacle {
         why: "with several mounts of a store, and nobody to end them, programs that use one may hang if the daemon is \
               killed"
             .into(),
-        hint: "--transport io_uring takes it all the same".into(),
+        hint: "as root: mount -t fusectl none /sys/fs/fuse/connections; --transport io_uring takes it all the same"
+            .into(),
     }
 }
 
