@@ -192,6 +192,31 @@ struct Work {
     stop: bool,
 }
 
+impl Housekeeper {
+    /// Something is to be committed.
+    fn has_work(&self) {
+        let mut work = self.work.lock();
+        if !std::mem::replace(&mut work.dirty, true) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits until it is time for a turn; `false` at the end.
+    fn wait(&self) -> bool {
+        let mut work = self.work.lock();
+        if !work.dirty && !work.stop {
+            self.wake.wait_for(&mut work, TIDY_AGE);
+        }
+        if work.dirty {
+            // Gather the operations of one age into one commit, also when somebody who cannot wait commits in between.
+            let due = Instant::now() + COMMIT_AGE;
+            while !work.stop && !self.wake.wait_until(&mut work, due).timed_out() {}
+            work.dirty = false;
+        }
+        !work.stop
+    }
+}
+
 impl Vfs {
     /// Makes an empty store in `data_dir`, which is made if it does not exist. The root directory belongs to `owner`.
     ///
@@ -446,8 +471,7 @@ impl Vfs {
             self.feed.publish(meta.read(), &side.moved, self.now())?;
         }
         if !was_dirty && meta.is_dirty() {
-            self.housekeeper.work.lock().dirty = true;
-            self.housekeeper.wake.notify_one();
+            self.housekeeper.has_work();
         }
         Ok(value)
     }
@@ -651,21 +675,7 @@ impl Drop for Vfs {
 fn keep_house(store: &Weak<Vfs>, housekeeper: &Housekeeper) {
     let mut last_tidy = Instant::now();
     let Some(mut checkpointer) = store.upgrade().map(|vfs| vfs.core.lock().meta.checkpointer()) else { return };
-    loop {
-        {
-            let mut work = housekeeper.work.lock();
-            if !work.dirty && !work.stop {
-                housekeeper.wake.wait_for(&mut work, TIDY_AGE);
-            }
-            if work.dirty && !work.stop {
-                work.dirty = false;
-                // Gather the operations of one age into one commit.
-                housekeeper.wake.wait_for(&mut work, COMMIT_AGE);
-            }
-            if work.stop {
-                return;
-            }
-        }
+    while housekeeper.wait() {
         let Some(vfs) = store.upgrade() else { return };
         let tidy = last_tidy.elapsed() >= TIDY_AGE;
         if tidy {
@@ -683,23 +693,49 @@ mod tests {
     use crate::model::Name;
     use crate::vfs::{Allocate, OpenMode};
 
+    const CALLER: Caller = Caller { uid: 0, gid: 0 };
+
+    fn store() -> (tempfile::TempDir, Arc<Vfs>) {
+        let directory = tempfile::tempdir().unwrap();
+        let data_dir = directory.path().join("store");
+        Vfs::init(&data_dir, CALLER, Timestamp::now).unwrap();
+        let vfs = Vfs::open_store(StoreOptions { data_dir, read_only: false, clock: Timestamp::now }).unwrap();
+        (directory, vfs)
+    }
+
+    #[test]
+    fn operations_are_gathered_into_commits_after_somebody_synced() {
+        let (_directory, vfs) = store();
+        let began = Instant::now();
+        let change = |size| crate::model::AttrChange { mode: Some(size), ..Default::default() };
+        let syncs = 5;
+        for operation in 0..300 {
+            vfs.setattr(&CALLER, NodeId::ROOT, &change(operation)).unwrap();
+            if operation % (300 / syncs) == 0 {
+                vfs.sync().unwrap();
+            }
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        let by_age = u64::try_from(began.elapsed().as_millis() / COMMIT_AGE.as_millis()).unwrap();
+        let commits = vfs.lock_core().meta.commits().took.count();
+        assert!(commits <= u64::from(syncs) + by_age + 1, "{commits} commits, {by_age} ages");
+        vfs.close().unwrap();
+    }
+
     #[test]
     fn a_store_that_can_keep_nothing_takes_no_more_bytes() {
-        let directory = tempfile::tempdir().unwrap();
-        let (data_dir, caller) = (directory.path().join("store"), Caller { uid: 0, gid: 0 });
-        Vfs::init(&data_dir, caller, Timestamp::now).unwrap();
-        let vfs = Vfs::open_store(StoreOptions { data_dir, read_only: false, clock: Timestamp::now }).unwrap();
+        let (_directory, vfs) = store();
         let write = OpenMode { read: true, write: true, ..OpenMode::default() };
         let name = Name::new(b"file").unwrap();
-        let (attr, opened) = vfs.create(&caller, NodeId::ROOT, name, 0o644, write).unwrap();
+        let (attr, opened) = vfs.create(&CALLER, NodeId::ROOT, name, 0o644, write).unwrap();
         vfs.write(opened.handle, 0, b"before").unwrap();
         vfs.lock_core().meta.give_up(&Error::new(ErrorKind::Io, "a disk that fails"));
 
         let refused = [
             vfs.write(opened.handle, 0, b"after").map(drop),
             vfs.allocate(opened.handle, Allocate::Grow, 0, 100),
-            vfs.setattr(&caller, attr.id, &crate::model::AttrChange { size: Some(0), ..Default::default() }).map(drop),
-            vfs.open(&caller, attr.id, OpenMode { truncate: true, ..write }).map(drop),
+            vfs.setattr(&CALLER, attr.id, &crate::model::AttrChange { size: Some(0), ..Default::default() }).map(drop),
+            vfs.open(&CALLER, attr.id, OpenMode { truncate: true, ..write }).map(drop),
         ];
         assert!(refused.into_iter().all(|outcome| outcome.is_err_and(|e| e.kind() == ErrorKind::Io)));
         let mut body = [0; 10];
