@@ -1,8 +1,8 @@
 //! A small process that ends the mounts when this one is killed, so that nobody waits for answers that will not come.
 //!
 //! A process is gone when its last thread is. One that tells a kernel which pages are out of date may wait there for a page
-//! that a request has locked, and keeps the connection open while it does: the request would stay
-//! unanswered, the page locked, and everybody who uses the mount would hang. Nobody in the killed process can mend that.
+//! that a request has locked, and keeps the connection open while it does: the request would stay unanswered, the page
+//! locked, and everybody who uses the mount would hang. Nobody in the killed process can mend that.
 //!
 //! The guardian is told of each connection when it comes and when it has ended, and keeps its file `abort` open; it has
 //! nothing else of the daemon, neither the device nor the store nor its lock. What it does then is in `duty`. It is this
@@ -162,6 +162,8 @@ impl Guard for Guardian {
             }
             Err(e) => {
                 log::debug!("a mount without a guardian: {e}");
+                // It may be that it was only late.
+                post.order(duty::Order::Leave(connection)).ok();
                 false
             }
         }

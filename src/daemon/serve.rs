@@ -43,10 +43,10 @@ pub(super) fn serve(plan: &Plan, ready: impl FnOnce() -> Result<()>) -> Result<(
     let signals = StopSignals::register()?;
     let vfs = open(plan)?;
     vfs.set_cache_mib(plan.cache_size_mb)?;
-    let (tell, told) = mpsc::channel();
+    let ((tell, told), identity) = (mpsc::channel(), Identity::of_this_process()?);
     // Also for one mount: what a program changes through the library is told to its kernel just as what others change.
     let guardian = Arc::new(Guardian::start(&plan.data_dir, tell.clone()));
-    let fleet = Fleet::new(Arc::clone(&vfs), plan, Identity::of_this_process()?, Arc::clone(&guardian), tell);
+    let fleet = Fleet::new(Arc::clone(&vfs), plan, identity, Arc::clone(&guardian), tell);
     let steward = Arc::new(Daemon::of(&fleet));
     let socket = Owner::adopt(Arc::clone(&vfs), &plan.data_dir, plan.settings().policy, steward);
     let served = mount_and_wait(plan, &fleet, &guardian, &told, signals, ready);
