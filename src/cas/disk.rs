@@ -1,5 +1,6 @@
 //! Bodies as files: `cas/ab/cd/<digest>`.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -95,12 +96,12 @@ impl BlobStore {
     ///
     /// # Errors
     /// What fsync(2) reports.
-    pub fn sync(&self, digest: &Digest) -> Result<()> {
-        let path = self.path(digest);
-        for directory in path.ancestors().skip(1).take(3) {
-            sync_directory(directory)?;
+    pub fn sync<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) -> Result<()> {
+        let mut directories = BTreeSet::new();
+        for digest in digests {
+            directories.extend(self.path(digest).ancestors().skip(1).take(3).map(Path::to_owned));
         }
-        Ok(())
+        directories.iter().try_for_each(|directory| sync_directory(directory))
     }
 
     /// Removes the file of a digest, if it is there.

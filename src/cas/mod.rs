@@ -13,6 +13,9 @@ pub use disk::BlobStore;
 pub use staging::{Staged, Staging};
 
 use std::fs::File;
+use std::ops::Range;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 
 use crate::error::{Error, Result};
@@ -42,6 +45,22 @@ pub fn hash_file(file: &File, mut go_on: impl FnMut(u64) -> bool) -> Result<Opti
         hasher.update(&piece[..got]);
         done += got as u64;
     }
+}
+
+/// Has the disk begin to write what of a part of a file is only in memory, without waiting for it: whoever syncs later then
+/// waits for less. A hint; [`File::sync_data`] makes it so. sync_file_range(2), which only Linux has.
+pub fn begin_to_write_back(file: &File, part: Range<u64>) {
+    #[cfg(target_os = "linux")]
+    {
+        let (from, length) = (part.start.cast_signed(), (part.end - part.start).cast_signed());
+        // SAFETY: takes a descriptor, which is open, and numbers.
+        let begun = unsafe { libc::sync_file_range(file.as_raw_fd(), from, length, libc::SYNC_FILE_RANGE_WRITE) };
+        if begun != 0 {
+            log::debug!("begin to write a draft back: {}", std::io::Error::last_os_error());
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, part);
 }
 
 /// What identifies the present state of a file, see [`Stamp`].

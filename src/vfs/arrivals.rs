@@ -145,7 +145,7 @@ impl Arrivals<'_> {
             let stat = rustix::fs::fstat(&copy).map_err(|e| Error::io("look at a body", e.into()))?;
             // Nobody removes the file while its digest is among those that arrive.
             vfs.lock_core().side.arriving.insert(*digest);
-            let put = vfs.blobs.put(&vfs.staging.path(staging), digest).and_then(|()| vfs.blobs.sync(digest));
+            let put = vfs.blobs.put(&vfs.staging.path(staging), digest).and_then(|()| vfs.blobs.sync([digest]));
             put.inspect_err(|_| vfs.leave(digest))?;
             Ok(Some(Arrived::Large { staging: Some(staging), size, blocks: stat.st_blocks.cast_unsigned() }))
         });

@@ -15,6 +15,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::meta::BodyRow;
 use crate::model::{Change, MEMORY_DRAFT_BYTES_MAX, NodeId};
 
+/// How much of a long draft is given to the disk at a time: a write of its own for any disk, and soon done.
+const WRITE_BACK_BYTES: u64 = 8 << 20;
+/// Drafts that are shorter stay in memory until they are synced.
+const WRITE_BACK_FROM: u64 = 32 << 20;
+
 impl Vfs {
     /// Reads into `into`; fewer bytes only at the end of the file, read(2).
     ///
@@ -93,6 +98,7 @@ impl Vfs {
             }
             Content::Staged { file, .. } => {
                 written = write_file(file, offset, data)?;
+                write_back(file, offset, written as u64);
             }
             Content::Sealed(_) => return Err(Error::new(ErrorKind::Io, "write a sealed body")),
         }
@@ -248,6 +254,15 @@ impl Vfs {
         }
         state.touch_written(now)?;
         Ok(())
+    }
+}
+
+/// Has the disk begin with what a long sequential write has left behind, so that the sync at its end, or the seal, finds
+/// little to do. Short files are left in memory: many are removed before the disk would ever see them.
+fn write_back(file: &std::fs::File, offset: u64, written: u64) {
+    let full = (offset + written) / WRITE_BACK_BYTES * WRITE_BACK_BYTES;
+    if full > offset && full >= WRITE_BACK_FROM {
+        crate::cas::begin_to_write_back(file, full - WRITE_BACK_BYTES..full);
     }
 }
 

@@ -13,7 +13,8 @@
 //! Before all of them the scopes (`scopes.rs`), which views hold during a change. Then in this order, each held for
 //! microseconds except the first: a file's state (`live::Live`, held during its own input and output), the core (all
 //! rows), the table of live files, that of nodes without a name or the feed of the queue. Nothing takes an earlier one
-//! while it holds a later one.
+//! while it holds a later one. Who locks the states of several files waits for one at most: the seal (`seal.rs`) takes those
+//! that are free.
 
 mod archive;
 mod arrivals;
@@ -35,6 +36,7 @@ mod lock;
 mod locks;
 mod metadata;
 mod open;
+mod put;
 mod recover;
 mod repair;
 mod reserved;

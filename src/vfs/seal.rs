@@ -3,18 +3,23 @@
 //! A draft is sealed when nobody has its file open and it has been left alone for a moment, so that a log that is opened,
 //! appended to and closed again and again is not hashed each time. Order: hash, sync the bytes, name the file by its
 //! digest, sync that name, then the row. The staging name goes when the row is durable.
+//!
+//! Drafts are sealed several at a time, step by step: the first sync of a step brings the disk's journal up to all of them,
+//! and the others find their work done.
 
 use std::collections::HashMap;
-use std::sync::Weak;
+use std::fs::File;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::live::Live;
-use super::store::{Removal, Side, Vfs};
+use super::live::{Live, LiveState};
+use super::put::{Found, Put};
+use super::store::Vfs;
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BlobRow, BodyRow, Place, StagingId, WriteTxn};
-use crate::model::{Digest, NodeId};
+use crate::meta::{BlobRow, BodyRow, StagingId, WriteTxn};
+use crate::model::NodeId;
 
 /// How long a file has to be left alone before it is sealed.
 const QUIET: Duration = Duration::from_millis(300);
@@ -22,8 +27,12 @@ const QUIET: Duration = Duration::from_millis(300);
 const LATER: Duration = Duration::from_secs(2);
 /// How long a close may be on its way when somebody asks for a digest.
 const CLOSE_DELAY_MAX: Duration = Duration::from_millis(5);
-/// After how many seals their rows are made durable and staging names removed, at the latest.
+/// How long the first of several that are due waits for the others.
+const GATHER: Duration = Duration::from_millis(200);
+/// How many are sealed at a time at most. Each is open meanwhile, and whoever opens one waits for a moment.
 const BATCH: usize = 64;
+/// No more are taken once so many bytes were hashed.
+const BATCH_BYTES: u64 = 16 << 20;
 
 /// Files that wait for being sealed, with the time from which they may be.
 #[derive(Debug, Default)]
@@ -69,15 +78,13 @@ impl SealQueue {
         if waiting.stop {
             return None;
         }
-        let now = Instant::now();
         match waiting.due.values().min().copied() {
             None => {
                 self.wake.wait_for(&mut waiting, Duration::from_secs(1));
             }
-            Some(first) if first > now => {
-                self.wake.wait_for(&mut waiting, first - now);
+            Some(first) => {
+                self.wake.wait_until(&mut waiting, first + GATHER);
             }
-            Some(_) => {}
         }
         if waiting.stop {
             return None;
@@ -111,6 +118,14 @@ enum Sealing {
     Postponed,
 }
 
+/// A draft whose bytes were read.
+struct Hashed {
+    live: Arc<Live>,
+    generation: u64,
+    file: File,
+    put: Put,
+}
+
 /// The thread.
 pub(super) fn run(store: &Weak<Vfs>, queue: &SealQueue) {
     while let Some(due) = queue.take_due() {
@@ -118,10 +133,8 @@ pub(super) fn run(store: &Weak<Vfs>, queue: &SealQueue) {
             continue;
         }
         let Some(vfs) = store.upgrade() else { return };
-        for id in due {
-            if let Err(e) = vfs.seal(id) {
-                log::error!("sealing node {id}; its draft stays: {e}");
-            }
+        if let Err(e) = vfs.seal(due) {
+            log::error!("{e}");
         }
         if let Err(e) = vfs.barrier() {
             log::error!("making seals durable: {e}");
@@ -132,10 +145,7 @@ pub(super) fn run(store: &Weak<Vfs>, queue: &SealQueue) {
 impl Vfs {
     /// Seals every closed draft now, as far as nobody is writing to it.
     pub(super) fn seal_all(&self) -> Result<()> {
-        for id in self.sealing.take_all() {
-            self.seal(id)?;
-        }
-        Ok(())
+        self.seal(self.sealing.take_all())
     }
 
     /// Seals the draft of a file that nobody has open, for somebody who asks for its digest and has to wait for it.
@@ -153,67 +163,157 @@ impl Vfs {
         }
         let is_draft = |row: crate::meta::NodeRow| matches!(row.body, BodyRow::Draft(_));
         if self.lock_core().meta.read().find_node(id)?.is_some_and(is_draft) {
-            self.seal(id)?;
+            self.seal(vec![id])?;
         }
         Ok(())
     }
 
-    /// Seals the draft of one file, unless somebody opens it before that is done: then it is sealed after them.
-    fn seal(&self, id: NodeId) -> Result<()> {
-        let _turn = self.sealing.turn.lock();
-        let live = self.live.acquire(id);
-        let outcome = self.seal_live(&live);
-        // Whoever opened and closed the file meanwhile was not its last user: what they left to do is done here.
-        let finished = if outcome.is_ok() { self.let_go(&live) } else { self.let_go_unsealed(&live) };
-        match outcome {
-            Ok(Sealing::Done) => finished,
-            Ok(Sealing::Postponed) => {
-                self.sealing.push_later(id);
-                finished
-            }
-            Err(e) => {
-                // A disk that is full now may have room later.
-                self.sealing.push_later(id);
-                Err(e)
-            }
+    /// Seals the drafts of files, but for those that somebody opens before that is done: they are sealed afterwards.
+    ///
+    /// # Errors
+    /// Why the first that could not be sealed was not; all others are.
+    fn seal(&self, mut ids: Vec<NodeId>) -> Result<()> {
+        let mut sealed = Ok(());
+        ids.reverse();
+        while !ids.is_empty() {
+            sealed = sealed.and(self.seal_some(&mut ids));
         }
+        sealed
     }
 
-    fn seal_live(&self, live: &Live) -> Result<Sealing> {
-        let (id, began) = (live.id, Instant::now());
+    /// Seals some, the last ones first, and takes them out.
+    fn seal_some(&self, ids: &mut Vec<NodeId>) -> Result<()> {
+        let _turn = self.sealing.turn.lock();
+        let began = Instant::now();
+        let (mut ended, mut hashed) = (Vec::new(), Vec::new());
+        let (mut count, mut bytes) = (0, 0);
+        while count < BATCH
+            && bytes < BATCH_BYTES
+            && let Some(id) = ids.pop()
+        {
+            count += 1;
+            let live = self.live.acquire(id);
+            match self.hash_draft(&live) {
+                Ok(Ok(draft)) => {
+                    bytes += draft.put.size;
+                    hashed.push(draft);
+                }
+                Ok(Err(outcome)) => ended.push((live, Ok(outcome))),
+                Err(e) => ended.push((live, Err(e))),
+            }
+        }
+        let drafts = u32::try_from(hashed.len()).unwrap_or(u32::MAX);
+        self.put_sealed(hashed, &mut ended);
+        (0..drafts).for_each(|_| self.stats.seals.time(began.elapsed() / drafts));
+        let mut sealed = Ok(());
+        for (live, outcome) in ended {
+            sealed = sealed.and(self.end_seal(&live, outcome));
+        }
+        sealed
+    }
+
+    /// Reads the draft of a file, unless there is nothing to seal now.
+    fn hash_draft(&self, live: &Arc<Live>) -> Result<std::result::Result<Hashed, Sealing>> {
+        let id = live.id;
         let (row, generation) = {
             let state = live.state.lock();
             let row = self.lock_core().meta.read().find_node(id)?;
             (row, state.generation)
         };
         let Some(BodyRow::Draft(draft)) = row.filter(|row| row.attr.nlink > 0).map(|row| row.body) else {
-            return Ok(Sealing::Done);
+            return Ok(Err(Sealing::Done));
         };
         if self.live.users(id) > 1 {
             // Their last close puts the file back into the queue.
-            return Ok(Sealing::Done);
+            return Ok(Err(Sealing::Done));
         }
         let Some(file) = self.staging.open_for_sealing(draft)? else {
             log::info!("node {id}: its draft is open for writing, perhaps since before a crash; it is not sealed yet");
-            return Ok(Sealing::Postponed);
+            return Ok(Err(Sealing::Postponed));
         };
         let Some((digest, size)) = crate::cas::hash_file(&file, |_| self.live.users(id) == 1)? else {
-            return Ok(Sealing::Postponed);
+            return Ok(Err(Sealing::Postponed));
         };
-        file.sync_data().map_err(|e| Error::io("sync a draft", e))?;
-        let mut state = live.state.lock();
-        let untouched = self.live.users(id) == 1 && state.generation == generation && !state.loaded;
-        if !untouched {
-            return Ok(Sealing::Postponed);
+        crate::cas::begin_to_write_back(&file, 0..size);
+        let put = Put { draft, digest, size, blocks: 0 };
+        Ok(Ok(Hashed { live: Arc::clone(live), generation, file, put }))
+    }
+
+    /// Makes the drafts that were read bodies, as far as nobody has touched them since.
+    fn put_sealed(&self, mut drafts: Vec<Hashed>, ended: &mut Vec<(Arc<Live>, Result<Sealing>)>) {
+        drafts.retain_mut(|draft| match self.ready(draft) {
+            Ok(()) => true,
+            Err(e) => {
+                ended.push((Arc::clone(&draft.live), Err(e)));
+                false
+            }
+        });
+        // Nobody may open them from here on. Who cannot be locked at once is in use: waiting here for one, with others
+        // locked, could wait for somebody who waits for those.
+        let mut arriving: Vec<(&Hashed, MutexGuard<'_, LiveState>)> = Vec::new();
+        for draft in &drafts {
+            let id = draft.live.id;
+            let state = draft.live.state.try_lock();
+            let untouched =
+                |state: &LiveState| self.live.users(id) == 1 && state.generation == draft.generation && !state.loaded;
+            let Some(mut state) = state.filter(|state| untouched(state)) else {
+                ended.push((Arc::clone(&draft.live), Ok(Sealing::Postponed)));
+                continue;
+            };
+            let sealed = if draft.put.size == 0 {
+                self.seal_empty(id, draft.put.draft).map(Some)
+            } else {
+                self.refer(&draft.put, name_blob(id, draft.put.draft)).map(|found| match found {
+                    Found::Done(()) => Some(()),
+                    Found::Missing(_) => None,
+                })
+            };
+            match sealed {
+                Ok(Some(())) => {
+                    *state = LiveState::default();
+                    ended.push((Arc::clone(&draft.live), Ok(Sealing::Done)));
+                }
+                Ok(None) => arriving.push((draft, state)),
+                Err(e) => ended.push((Arc::clone(&draft.live), Err(e))),
+            }
         }
-        if size == 0 {
-            return self.seal_empty(id, draft).map(|()| Sealing::Done);
+        let puts: Vec<_> = arriving.iter().map(|(draft, _)| &draft.put).collect();
+        let named = self.name_files(&puts);
+        for ((draft, mut state), named) in arriving.into_iter().zip(named) {
+            let operation = name_blob(draft.live.id, draft.put.draft);
+            let outcome = self.arrive(&draft.put, named, operation).map(|()| {
+                *state = LiveState::default();
+                Sealing::Done
+            });
+            ended.push((Arc::clone(&draft.live), outcome));
         }
-        let found = rustix::fs::fstat(&file).map_err(|e| Error::io("look at a draft", e.into()))?;
-        self.put_sealed(id, draft, &digest, size, found.st_blocks.cast_unsigned())?;
-        *state = super::live::LiveState::default();
-        self.stats.seals.time(began.elapsed());
-        Ok(Sealing::Done)
+    }
+
+    /// Makes the bytes of a draft durable, and sees to it that an old body with the same bytes can be trusted.
+    fn ready(&self, draft: &mut Hashed) -> Result<()> {
+        draft.file.sync_data().map_err(|e| Error::io("sync a draft", e))?;
+        let found = rustix::fs::fstat(&draft.file).map_err(|e| Error::io("look at a draft", e.into()))?;
+        draft.put.blocks = found.st_blocks.cast_unsigned();
+        self.recheck(&draft.put.digest)
+    }
+
+    /// After an attempt: whoever opened and closed the file meanwhile was not its last user, and what they left to do is
+    /// done here.
+    fn end_seal(&self, live: &Arc<Live>, outcome: Result<Sealing>) -> Result<()> {
+        let finished = if outcome.is_ok() { self.let_go(live) } else { self.let_go_unsealed(live) };
+        match outcome {
+            Ok(Sealing::Done) => finished,
+            Ok(Sealing::Postponed) => {
+                self.sealing.push_later(live.id);
+                finished
+            }
+            Err(e) => {
+                // A disk that is full now may have room later.
+                self.sealing.push_later(live.id);
+                let what = format!("seal node {}; its draft stays", live.id);
+                Err(Error::new(e.kind(), what).because(e))
+            }
+        }
     }
 
     fn seal_empty(&self, id: NodeId, draft: StagingId) -> Result<()> {
@@ -226,92 +326,18 @@ impl Vfs {
             side.drop_body(txn, row.body)
         })
     }
-
-    /// Gives a draft its digest as name and the node that blob as body, or one reference more on the blob that has the
-    /// same bytes already.
-    fn put_sealed(&self, id: NodeId, draft: StagingId, digest: &Digest, size: u64, blocks: u64) -> Result<BlobRow> {
-        self.put_file(draft, digest, size, blocks, |txn, _, blob| name_blob(txn, id, draft, blob).map(|()| *blob))
-    }
-
-    /// Runs one operation with a reference on the blob that a synced staging file becomes, or that has the same bytes
-    /// already. The staging name goes when the operation is durable; it stays when it fails.
-    pub(super) fn put_file<T>(
-        &self,
-        draft: StagingId,
-        digest: &Digest,
-        size: u64,
-        blocks: u64,
-        operation: impl FnOnce(&WriteTxn<'_>, &mut Side, &BlobRow) -> Result<T>,
-    ) -> Result<T> {
-        self.recheck(digest)?;
-        let mut core = self.lock_core();
-        let known = core.meta.read().find_blob(digest)?;
-        if let Some(blob) = known.filter(|blob| self.is_intact(blob)) {
-            let shared = self.change_in(&mut core, |txn, side| {
-                txn.add_blob_ref(blob.id)?;
-                let value = operation(txn, side, &blob)?;
-                side.removals.push(Removal::Staging(draft, None));
-                Ok(value)
-            })?;
-            self.stats.big.note(size, true);
-            return Ok(shared);
-        }
-        // Nobody removes the file while its digest is among those that arrive.
-        core.side.arriving.insert(*digest);
-        drop(core);
-        let put = self.blobs.put(&self.staging.path(draft), digest).and_then(|()| self.blobs.sync(digest));
-        let mut core = self.lock_core();
-        let outcome = put.and_then(|()| {
-            self.change_in(&mut core, |txn, side| {
-                let blob = match txn.find_blob(digest)? {
-                    Some(blob) => {
-                        txn.add_blob_ref(blob.id)?;
-                        blob
-                    }
-                    None => {
-                        let blob = txn.insert_blob(digest, size, blocks, None)?;
-                        txn.pardon(digest)?;
-                        txn.blob(blob)?
-                    }
-                };
-                let value = operation(txn, side, &blob)?;
-                side.removals.push(Removal::Staging(draft, Some((blob.id, *digest))));
-                Ok(value)
-            })
-        });
-        core.side.arriving.remove(digest);
-        drop(core);
-        if outcome.is_ok() {
-            self.stats.big.note(size, false);
-        } else {
-            // The file may have its name by now, and if nobody tries again it keeps it.
-            self.needs_sweep();
-        }
-        self.readers.lock().remove(digest);
-        outcome
-    }
-
-    /// Hashes the file of a blob that is about to stand for a draft with the same bytes, unless it is the one that was
-    /// sealed: a damaged one is put aside, and the draft takes its place.
-    fn recheck(&self, digest: &Digest) -> Result<()> {
-        let known = self.lock_core().meta.read().find_blob(digest)?;
-        let Some(blob) = known.filter(|blob| blob.place == Place::File) else { return Ok(()) };
-        match self.blobs.open(digest).and_then(|file| self.verify_file(&super::body::sealed(&blob), &file)) {
-            Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::Damaged) => Err(e),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether the bytes of a blob are there: a damaged one was put aside, and is healed by the same bytes.
-    pub(super) fn is_intact(&self, blob: &BlobRow) -> bool {
-        blob.place == Place::Database || self.blobs.has(&blob.digest)
-    }
 }
 
-fn name_blob(txn: &crate::meta::WriteTxn<'_>, id: NodeId, draft: StagingId, blob: &BlobRow) -> Result<()> {
-    let row = txn.node(id)?;
-    if row.body != BodyRow::Draft(draft) {
-        return Err(Error::new(ErrorKind::Damaged, format!("node {id} lost its draft while it was sealed")));
+/// The operation that gives a node the blob that its draft became.
+fn name_blob(
+    id: NodeId,
+    draft: StagingId,
+) -> impl FnOnce(&WriteTxn<'_>, &mut super::store::Side, &BlobRow) -> Result<()> {
+    move |txn, _, blob| {
+        let row = txn.node(id)?;
+        if row.body != BodyRow::Draft(draft) {
+            return Err(Error::new(ErrorKind::Damaged, format!("node {id} lost its draft while it was sealed")));
+        }
+        txn.update_body(id, &row.with_body(BodyRow::Blob(blob.id), blob.size, blob.blocks))
     }
-    txn.update_body(id, &row.with_body(BodyRow::Blob(blob.id), blob.size, blob.blocks))
 }

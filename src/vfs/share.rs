@@ -174,7 +174,7 @@ impl Vfs {
         self.blobs.put(&self.staging.path(copy), &body.digest)?;
         let named = self
             .blobs
-            .sync(&body.digest)
+            .sync([&body.digest])
             .and_then(|()| self.blobs.open(&body.digest))
             .and_then(|file| self.name_draft(id, state, draft, body, false).map(|_| file));
         if named.is_err()
@@ -192,18 +192,10 @@ mod tests {
 
     use super::*;
     use crate::model::{Caller, Name, Timestamp, VPath};
-    use crate::vfs::{OpenMode, Origin, Serving, StoreOptions};
+    use crate::vfs::{OpenMode, Serving, StoreOptions};
 
     const CALLER: Caller = Caller { uid: 0, gid: 0 };
-    const READ: OpenMode = OpenMode {
-        read: true,
-        write: false,
-        append: false,
-        truncate: false,
-        passthrough: true,
-        direct: false,
-        viewer: Origin::NOBODY,
-    };
+    const READ: OpenMode = OpenMode { passthrough: true, ..OpenMode::READ };
     const WRITE: OpenMode = OpenMode { write: true, ..READ };
 
     fn put(vfs: &Vfs, name: &[u8], bytes: &[u8]) -> NodeId {

@@ -30,6 +30,19 @@ pub struct OpenMode {
     pub viewer: Origin,
 }
 
+impl OpenMode {
+    /// For reading, by nobody's kernel.
+    pub const READ: Self = Self {
+        read: true,
+        write: false,
+        append: false,
+        truncate: false,
+        passthrough: false,
+        direct: false,
+        viewer: Origin::NOBODY,
+    };
+}
+
 /// An open file.
 #[derive(Debug)]
 pub struct Opened {

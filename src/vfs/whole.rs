@@ -12,6 +12,7 @@ use super::body::{copy_file, put_small, sealed};
 use super::changes::note;
 use super::entries::{NewNode, child, make_node};
 use super::live::{Content, LiveState, Reader, SealedBody};
+use super::put::Put;
 use super::resolve::directory;
 use super::store::{Side, Vfs};
 use super::types::{HandleId, OpenMode};
@@ -380,7 +381,8 @@ impl Vfs {
             Whole::Staged { draft, file, digest, size } => {
                 let found = rustix::fs::fstat(file).map_err(|e| Error::io("look at a draft", e.into()))?;
                 let blocks = found.st_blocks.cast_unsigned().max(blocks_of(1));
-                self.put_file(*draft, digest, *size, blocks, |txn, side, blob| operation(txn, side, Named::of(*blob)))
+                let put = Put { draft: *draft, digest: *digest, size: *size, blocks };
+                self.put_file(&put, |txn, side, blob| operation(txn, side, Named::of(*blob)))
             }
         }
     }

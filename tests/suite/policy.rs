@@ -12,19 +12,11 @@ use std::sync::Arc;
 
 use nexus::model::{Caller, Name, NodeId, Principal, Timestamp, VPath};
 use nexus::policy::{Namespace, Policy};
-use nexus::vfs::{OpenMode, Origin, StoreOptions, Vfs};
+use nexus::vfs::{OpenMode, StoreOptions, Vfs};
 use nexus::view::{Settings, Sight, View};
 
 pub(crate) const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-pub(crate) const READ: OpenMode = OpenMode {
-    read: true,
-    write: false,
-    append: false,
-    truncate: false,
-    passthrough: false,
-    direct: false,
-    viewer: Origin::NOBODY,
-};
+pub(crate) const READ: OpenMode = OpenMode::READ;
 pub(crate) const WRITE: OpenMode = OpenMode { write: true, truncate: true, ..READ };
 
 thread_local! {

@@ -6,18 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use nexus::model::{Attr, AttrChange, Caller, Name, NodeId, SetTime, Timestamp, VPath};
-use nexus::vfs::{HandleId, OpenMode, Origin, RenameMode, Serving, StoreOptions, Vfs};
+use nexus::vfs::{HandleId, OpenMode, RenameMode, Serving, StoreOptions, Vfs};
 
 const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const READ: OpenMode = OpenMode {
-    read: true,
-    write: false,
-    append: false,
-    truncate: false,
-    passthrough: false,
-    direct: false,
-    viewer: Origin::NOBODY,
-};
+const READ: OpenMode = OpenMode::READ;
 const WRITE: OpenMode = OpenMode { write: true, ..READ };
 const REWRITE: OpenMode = OpenMode { truncate: true, ..WRITE };
 /// How long a race is tried.

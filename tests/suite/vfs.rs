@@ -9,24 +9,17 @@ use std::sync::Arc;
 
 use nexus::error::{ErrorKind, Result};
 use nexus::model::{Attr, AttrChange, Caller, Digest, Name, NodeId, SetTime, Timestamp, VPath};
-use nexus::vfs::{HandleId, OpenMode, Origin, RenameMode, StoreOptions, Vfs, XattrMode};
+use nexus::vfs::{HandleId, OpenMode, RenameMode, StoreOptions, Vfs, XattrMode};
 
 mod collect;
 mod digests;
 mod listing;
 mod reserved;
+mod sealing;
 mod verify;
 
 const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const READ: OpenMode = OpenMode {
-    read: true,
-    write: false,
-    append: false,
-    truncate: false,
-    passthrough: false,
-    direct: false,
-    viewer: Origin::NOBODY,
-};
+const READ: OpenMode = OpenMode::READ;
 const WRITE: OpenMode = OpenMode { write: true, ..READ };
 const REWRITE: OpenMode = OpenMode { truncate: true, ..WRITE };
 /// One size for each way to keep a body: a row, the largest row, the smallest file, a file that was a staging file.

@@ -6,19 +6,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use nexus::model::{Caller, Kind, Name, NodeId, Timestamp, VPath};
-use nexus::vfs::{OpenMode, Origin, StoreOptions, Vfs, XattrMode};
+use nexus::vfs::{OpenMode, StoreOptions, Vfs, XattrMode};
 use rusqlite::Connection;
 
 const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const READ: OpenMode = OpenMode {
-    read: true,
-    write: false,
-    append: false,
-    truncate: false,
-    passthrough: false,
-    direct: false,
-    viewer: Origin::NOBODY,
-};
+const READ: OpenMode = OpenMode::READ;
 const WRITE: OpenMode = OpenMode { write: true, truncate: true, ..READ };
 
 pub(super) const DIRECTORIES: [&str; 4] = ["/keep", "/dir", "/dir/below", "/dir/side"];

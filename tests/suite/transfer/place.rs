@@ -6,19 +6,11 @@ use std::sync::Arc;
 use nexus::error::Result;
 use nexus::model::{AttrChange, Caller, Name, NodeId, Principal, SetTime, Timestamp, VPath};
 use nexus::transfer::{Conflict, ExportOptions, ExportReport, ImportOptions, ImportReport, export, import};
-use nexus::vfs::{HandleId, OpenMode, Origin, StoreOptions, Vfs, XattrMode};
+use nexus::vfs::{HandleId, OpenMode, StoreOptions, Vfs, XattrMode};
 use nexus::view::View;
 
 pub(super) const CALLER: Caller = Caller { uid: 1000, gid: 100 };
-const READ: OpenMode = OpenMode {
-    read: true,
-    write: false,
-    append: false,
-    truncate: false,
-    passthrough: false,
-    direct: false,
-    viewer: Origin::NOBODY,
-};
+const READ: OpenMode = OpenMode::READ;
 pub(super) const WRITE: OpenMode = OpenMode { write: true, truncate: true, ..READ };
 /// Bodies of every kind: none, a row, a file, a file that was a staging file.
 pub(super) const SIZES: [usize; 4] = [0, 100, 20_000, 300_000];
