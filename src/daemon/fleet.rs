@@ -6,13 +6,14 @@ use std::sync::mpsc::Sender;
 
 use parking_lot::Mutex;
 
+use super::guardian::Guardian;
 use super::preflight::{self, Berth, Plan};
 use super::process::Identity;
 use super::record::{self, Record};
 use super::{LockScope, MountFlags, MountSpec, MountState, spawn, users};
 use crate::advice::{self, refusal};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fuse::{Mount, MountOptions, Unmounter};
+use crate::fuse::{Guard, Mount, MountOptions, Unmounter};
 use crate::model::{Caller, Principal, Timestamp};
 use crate::policy::Policy;
 use crate::vfs::Vfs;
@@ -36,6 +37,8 @@ pub(super) enum Event {
     Stop,
     /// A name is gone, but somebody still uses what is behind it.
     Detached,
+    /// The guardian is gone.
+    Unguarded,
 }
 
 /// The mounts of a store that this process serves.
@@ -47,6 +50,7 @@ pub struct Fleet {
     /// The rules for mounts that others ask for: those of the first.
     settings: Settings,
     daemon: Identity,
+    guardian: Arc<Guardian>,
     events: Sender<Event>,
     state: Mutex<State>,
 }
@@ -69,9 +73,15 @@ struct Member {
 }
 
 impl Fleet {
-    pub(super) fn new(vfs: Arc<Vfs>, plan: &Plan, daemon: Identity, events: Sender<Event>) -> Arc<Self> {
+    pub(super) fn new(
+        vfs: Arc<Vfs>,
+        plan: &Plan,
+        daemon: Identity,
+        guardian: Arc<Guardian>,
+        events: Sender<Event>,
+    ) -> Arc<Self> {
         let (data_dir, source, settings) = (plan.data_dir.clone(), plan.source.clone(), plan.settings());
-        Arc::new(Self { vfs, data_dir, source, settings, daemon, events, state: Mutex::default() })
+        Arc::new(Self { vfs, data_dir, source, settings, daemon, guardian, events, state: Mutex::default() })
     }
 
     /// The namespaces that all mounts of the process are under.
@@ -315,6 +325,7 @@ impl Fleet {
             threads,
             store_locks: locks == LockScope::Store,
             transport: flags.transport.unwrap_or_default(),
+            guard: self.guardian.is_there().then(|| Arc::clone(&self.guardian) as Arc<dyn Guard>),
         }
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! Promises: success is reported only after the mount answers; a process that ends has drained first, and what it could
 //! not make durable is said, in its log and to whoever unmounts. The order of the end is fixed: the kernel ends the
-//! session, the store is closed (seals, commits, syncs), the record of the process goes, the process ends.
+//! session, the store is closed (seals, commits, syncs), the record of the process goes, the process ends. Where it is killed,
+//! its guardian ends the mounts.
 //!
 //! What is not here: the exclusive lock of a store (the store takes it when it is opened), filesystem operations, and
 //! everything about terminals, environment and exit codes.
 
 mod background;
 mod fleet;
+mod guardian;
 mod join;
 mod list;
 mod log_file;
@@ -35,6 +37,7 @@ use preflight::Plan;
 
 pub use crate::fuse::MountEntry;
 pub use fleet::Fleet;
+pub use guardian::guard_if_asked;
 pub use join::missing;
 pub use list::{Mounted, mounted};
 pub use mount_table::{data_dir_of, explain_in_use, mount_at, mount_of};
@@ -88,7 +91,8 @@ pub struct MountState {
 /// Mounts, and returns when the mounts have ended: serves them in this process until everything is durable, or, when a
 /// daemon has the store already, has that serve them. `note` is told what a user should know meanwhile.
 ///
-/// SIGTERM, SIGINT and SIGHUP end the mounts as [`unmount()`] does.
+/// SIGTERM, SIGINT and SIGHUP end the mounts as [`unmount()`] does. A program that began with [`guard_if_asked`] leaves nobody
+/// waiting when it is killed.
 ///
 /// # Errors
 /// `NotFound` when there is no store or no mountpoint, `InUse` when either is taken, what opening the store or mounting

@@ -31,11 +31,24 @@ impl Identity {
     /// The process that has this number now; one that has ended has it until its parent takes note.
     pub(super) fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in parentheses, may hold anything; the field behind it is the third, starttime field 22.
-        let (_, behind_name) = stat.rsplit_once(')')?;
-        let started = behind_name.split_ascii_whitespace().nth(22 - 3)?.parse().ok()?;
-        Some(Self { pid, started })
+        Some(Self { pid, started: field(&stat, 22)?.parse().ok()? })
     }
+
+    /// Whether its first thread has ended, of its own accord or killed, whatever others of it may still do in the kernel.
+    pub(super) fn has_ended(self) -> bool {
+        match fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
+            Ok(stat) => {
+                let another = field(&stat, 22).is_some_and(|started| started.parse() != Ok(self.started));
+                another || matches!(field(&stat, 3), Some("Z" | "X" | "x"))
+            }
+            Err(e) => e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ESRCH),
+        }
+    }
+}
+
+/// A field of proc_pid_stat(5) from the third on, as it numbers them. The name before them, in parentheses, may hold anything.
+fn field(stat: &str, number: usize) -> Option<&str> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(number - 3)
 }
 
 /// A process that was there when it was looked for; it can be waited for.
@@ -104,13 +117,14 @@ mod tests {
         let identity = Identity::of(child.id()).unwrap();
         let process = Process::open(identity).unwrap().unwrap();
         assert!(!process.wait(Duration::from_millis(1)).unwrap());
+        assert!(!identity.has_ended());
         let another = Identity { started: identity.started + 1, ..identity };
-        assert!(Process::open(another).unwrap().is_none());
+        assert!(Process::open(another).unwrap().is_none() && another.has_ended());
         child.kill().unwrap();
         assert!(process.wait(Duration::from_secs(10)).unwrap());
         // Ended, although its parent has not asked yet.
-        assert!(Process::open(identity).unwrap().is_none());
+        assert!(Process::open(identity).unwrap().is_none() && identity.has_ended());
         child.wait().unwrap();
-        assert!(Process::open(identity).unwrap().is_none());
+        assert!(Process::open(identity).unwrap().is_none() && identity.has_ended());
     }
 }

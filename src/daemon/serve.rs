@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::fleet::{Event, Fleet};
+use super::guardian::Guardian;
 use super::list::served_mount_of;
 use super::mount_table::explain_in_use;
 use super::preflight::{self, Plan};
@@ -42,11 +43,13 @@ pub(super) fn serve(plan: &Plan, ready: impl FnOnce() -> Result<()>) -> Result<(
     let signals = StopSignals::register()?;
     let vfs = open(plan)?;
     vfs.set_cache_mib(plan.cache_size_mb)?;
-    let (tell, told) = mpsc::channel();
-    let fleet = Fleet::new(Arc::clone(&vfs), plan, Identity::of_this_process()?, tell);
+    let ((tell, told), identity) = (mpsc::channel(), Identity::of_this_process()?);
+    // Also for one mount: what a program changes through the library is told to its kernel just as what others change.
+    let guardian = Arc::new(Guardian::start(&plan.data_dir, tell.clone()));
+    let fleet = Fleet::new(Arc::clone(&vfs), plan, identity, Arc::clone(&guardian), tell);
     let steward = Arc::new(Daemon::of(&fleet));
     let socket = Owner::adopt(Arc::clone(&vfs), &plan.data_dir, plan.settings().policy, steward);
-    let served = mount_and_wait(plan, &fleet, &told, signals, ready);
+    let served = mount_and_wait(plan, &fleet, &guardian, &told, signals, ready);
     // Before the store is closed: whoever is connected is answered or told, and finds the next owner.
     let closed = vfs.settle().and(socket.end()).and(vfs.close());
     if let (Err(_), Err(e)) = (&closed, &served) {
@@ -57,6 +60,7 @@ pub(super) fn serve(plan: &Plan, ready: impl FnOnce() -> Result<()>) -> Result<(
     fleet.conclude(&ended);
     // Not before: with the last reference goes the lock, and the record belongs to its holder.
     drop((fleet, vfs));
+    guardian.end();
     ended
 }
 
@@ -100,6 +104,7 @@ fn open(plan: &Plan) -> Result<Arc<Vfs>> {
 fn mount_and_wait(
     plan: &Plan,
     fleet: &Arc<Fleet>,
+    guardian: &Guardian,
     told: &Receiver<Event>,
     signals: StopSignals,
     ready: impl FnOnce() -> Result<()>,
@@ -153,6 +158,8 @@ fn mount_and_wait(
                 fleet.detach_all();
                 return outcome;
             }
+            // Here, because this thread is there to the end.
+            Ok(Event::Unguarded) => guardian.replace(),
             Ok(Event::Detached) => deadline = Some(Instant::now() + USERS_GRACE),
             Err(_) => {
                 log::warn!("ending although a mount is in use; its users get ENOTCONN");

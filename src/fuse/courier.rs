@@ -5,7 +5,9 @@
 //!
 //! A process that is killed is gone only when its last thread is, and a thread that waits for a lock in the kernel dies only
 //! when it has it. If it shared the descriptors of the process, the device would stay open, and the request that holds the lock
-//! would wait for an answer for ever. So the thread has descriptors of its own: a clone of the device and nothing else.
+//! would wait for an answer for ever. So the thread has descriptors of its own: a clone of the device and nothing else. Where
+//! even that clone is too much, because the request is not ended with the descriptor it was read from, a
+//! [`Guard`](super::Guard) ends the connection.
 
 use std::collections::VecDeque;
 use std::fs::File;

@@ -23,7 +23,7 @@ use super::convert::lock_type;
 use super::counting;
 use super::errno::{Errno, Outcome};
 use super::fuser_types::{bare_attr, caller, file_attr, file_type, node, set_time};
-use super::handlers::{Access, Handlers, Xattr};
+use super::handlers::{Access, Created, Handlers, Xattr};
 use super::locking::Asked;
 use crate::model::{Attr, AttrChange, Kind, NAME_BYTES_MAX, NodeId};
 use crate::stats::{Op, Via};
@@ -277,12 +277,15 @@ impl Filesystem for Frontend {
             self.handlers.create(&caller(request), node(parent), name.as_bytes(), mode, flags)
         });
         match outcome {
-            Ok((attr, handle, access @ (Access::Cached { .. } | Access::Direct { .. }))) => {
-                let lifetime = self.handlers.lifetime_of(attr.id);
+            Ok(Created {
+                attr,
+                lifetime,
+                handle,
+                access: access @ (Access::Cached { .. } | Access::Direct { .. }),
+            }) => {
                 reply.created(&lifetime, &file_attr(&attr), GENERATION, FileHandle(handle.0), open_flags(access));
             }
-            Ok((attr, handle, Access::Passthrough { backing })) => {
-                let lifetime = self.handlers.lifetime_of(attr.id);
+            Ok(Created { attr, lifetime, handle, access: Access::Passthrough { backing } }) => {
                 // SAFETY: the id is open until the last handle that names it is released, and this one is not yet known
                 // to the kernel; `into_raw` below keeps fuser from closing it.
                 let id = unsafe { reply.wrap_backing(backing) };

@@ -14,6 +14,7 @@ use log::warn;
 use super::backing::Backing;
 use super::convert;
 use super::errno::{Errno, Outcome};
+use super::existing;
 use super::known::Known;
 use super::locking::{Asked, Locking, Reply};
 use super::polls::Polls;
@@ -55,6 +56,19 @@ pub(super) enum Xattr {
     Size(u32),
     /// The bytes, which fit.
     Data(Vec<u8>),
+}
+
+/// The answer to FUSE_CREATE.
+#[derive(Debug)]
+pub(super) struct Created {
+    /// The file.
+    pub(super) attr: Attr,
+    /// How long the kernel may believe those and the name.
+    pub(super) lifetime: Duration,
+    /// The open file.
+    pub(super) handle: HandleId,
+    /// How it is served.
+    pub(super) access: Access,
 }
 
 /// The requests, on one filesystem, for one mount.
@@ -260,19 +274,49 @@ impl Handlers {
         name: &[u8],
         mode: u32,
         flags: i32,
-    ) -> Outcome<(Attr, HandleId, Access)> {
+    ) -> Outcome<Created> {
         let open = OpenMode { direct: caller.uid == 0, ..convert::open_mode(flags, self.passthrough()) };
         self.known.tell_name(parent, name);
         let heard = self.known.heard();
-        let (attr, opened) = match self.view.create(caller, parent, Name::new(name)?, mode & perm::ALL, open) {
-            // Made through another mount since the kernel looked, and whoever asks takes what is there.
-            Err(e) if e.kind() == ErrorKind::Exists && flags & libc::O_EXCL == 0 => return Err(Errno::STALE.into()),
+        let name = Name::new(name)?;
+        let (attr, opened) = match self.view.create(caller, parent, name, mode & perm::ALL, open) {
+            // Made by somebody else since the kernel looked, and whoever asks takes what is there.
+            Err(e) if e.kind() == ErrorKind::Exists && flags & libc::O_EXCL == 0 => {
+                return self.open_existing(caller, parent, name, flags);
+            }
             created => created?,
         };
         let (handle, access) = self.serve(caller, attr.id, open, opened)?;
         let attr = self.hand_out(attr, heard);
         self.known.tell_pages(attr.id);
-        Ok((attr, handle, access))
+        Ok(Created { attr, lifetime: self.lifetime_of(attr.id), handle, access })
+    }
+
+    /// Opens what is there, where the kernel would have; see [`existing`].
+    ///
+    /// # Errors
+    /// `STALE` where the kernel has to look for itself.
+    fn open_existing(&self, caller: &Caller, parent: NodeId, name: Name<'_>, flags: i32) -> Outcome<Created> {
+        let file = held(self.view.lookup(parent, name))?;
+        let directory = held(self.view.getattr(parent))?;
+        let allowed = existing::may_open(caller, &directory, &file, convert::open_mode(flags, false));
+        // Of a file that the kernel knows it may know better: it takes the attributes for those of a new one, and would drop
+        // what is being written beyond their size.
+        if !allowed || self.known.holds(file.id) {
+            return Err(Errno::STALE.into());
+        }
+        self.known.hand_out(file.id);
+        let opened = self.open(caller, file.id, flags).and_then(|(handle, access)| {
+            // Now, because it may have been emptied just now.
+            match held(self.view.getattr(file.id)) {
+                Ok(attr) => Ok(Created { attr, lifetime: Duration::ZERO, handle, access }),
+                Err(refusal) => self.release(file.id, handle, None).and(Err(refusal)),
+            }
+        });
+        if opened.is_err() {
+            self.forget(file.id, 1);
+        }
+        opened
     }
 
     pub(super) fn open(&self, caller: &Caller, node: NodeId, flags: i32) -> Outcome<(HandleId, Access)> {

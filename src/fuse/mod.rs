@@ -21,18 +21,22 @@
 //! | `errno` | the table of errno numbers, and the guard round each request |
 //! | `counting` | counting each request on its way through that guard |
 //! | `programs` | files from which programs run |
+//! | `existing` | files that are there although they were to be made |
 //! | `backing` | files handed to the kernel (passthrough) |
 //! | `locking` | locks that hold across mounts |
+//! | `control` | ending a connection from outside, and who does when this process is killed |
 //! | `known` | what the kernel of a mount may believe |
 //! | `teller`, `courier`, `notice` | telling it of changes made elsewhere: when to wait, on which thread, in which bytes |
 
 mod backing;
 mod caps;
+mod control;
 mod convert;
 mod counting;
 mod courier;
 mod device;
 mod errno;
+mod existing;
 mod frontend;
 mod fuser_types;
 mod handlers;
@@ -48,6 +52,7 @@ mod ring;
 mod session;
 mod teller;
 
+pub use control::{Abort, Guard};
 pub use mountinfo::{MountEntry, mounts, mounts_at};
 pub use options::{FILESYSTEM_TYPE, Manner, MountOptions};
 pub use place::{clear_dead, is_dead, spelled_by_kernel};

@@ -4,10 +4,12 @@ use std::ffi::CString;
 use std::fmt::Write as _;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::mount::MountFlags;
 
+use super::control::Guard;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Transport;
 
@@ -81,6 +83,8 @@ pub struct MountOptions {
     pub store_locks: bool,
     /// How requests come.
     pub transport: Transport,
+    /// Who ends the mount when this process is killed.
+    pub guard: Option<Arc<dyn Guard>>,
 }
 
 impl Default for MountOptions {
@@ -94,6 +98,7 @@ impl Default for MountOptions {
             threads: 2,
             store_locks: false,
             transport: Transport::Auto,
+            guard: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use fuser::{BackgroundSession, Config, Session, SessionACL};
 use log::warn;
 
 use super::backing::stack_depth;
+use super::control::Watched;
 use super::device;
 use super::errno;
 use super::frontend::Frontend;
@@ -45,6 +46,8 @@ pub struct Mount {
     unmounter: Unmounter,
     /// Dropped, and thereby silent, when the mount is.
     _ear: Ear,
+    /// The last to go: until then a kill of this process ends the mount. `None` where nobody sees to that.
+    _watched: Option<Watched>,
 }
 
 /// A mount's place among those that hear of changes.
@@ -136,8 +139,8 @@ impl Mount {
         let mountpoint = prepare(&options.mountpoint)?;
         match options.transport {
             Transport::DevFuse => Self::over_device(view, options, &mountpoint, None),
-            Transport::Auto if options.store_locks => {
-                Self::over_device(view, options, &mountpoint, Some(&ring::not_unasked()))
+            Transport::Auto if options.store_locks && options.guard.is_none() => {
+                Self::over_device(view, options, &mountpoint, Some(&ring::not_unguarded()))
             }
             Transport::Auto | Transport::IoUring => match Self::over_ring(&view, options, &mountpoint) {
                 Ok(mount) => Ok(mount),
@@ -190,9 +193,18 @@ impl Mount {
             }
         };
         let unmounter = Unmounter { place };
-        let mount = Self::serve(view, options, device, lifetime, unmounter.clone(), ring).inspect_err(|_| {
+        let watched = Watched::by(options.guard.as_ref(), unmounter.connection());
+        if watched.is_none() && options.store_locks && ring.is_some() {
+            if options.transport == Transport::Auto {
+                unmounter.unmount(true).ok();
+                return Err(Failure::Ring(ring::not_unguarded()));
+            }
+            warn!("on {}, {}", mountpoint.display(), ring::not_unguarded().why);
+        }
+        let mut mount = Self::serve(view, options, device, lifetime, unmounter.clone(), ring).inspect_err(|_| {
             unmounter.unmount(true).ok();
         })?;
+        mount._watched = watched;
         // The first question, so that whoever gets a mount knows that it answers. Failing, it is dropped and unmounted.
         fs::metadata(mountpoint)
             .map_err(|error| Error::io(format!("ask the new mount on {}", mountpoint.display()), error))?;
@@ -245,7 +257,7 @@ impl Mount {
             Some(_) => TransportInUse::IoUring,
             None => TransportInUse::DevFuse { obstacle: None },
         };
-        Ok(Self { session: Some(session.spawn()?), ring, transport, handlers, unmounter, _ear: ear })
+        Ok(Self { session: Some(session.spawn()?), ring, transport, handlers, unmounter, _ear: ear, _watched: None })
     }
 
     /// How requests come, and why not in the faster way.

@@ -16,6 +16,7 @@ mod configuration;
 mod crash;
 mod faults;
 mod fsck;
+mod guardian;
 mod harness;
 mod large;
 mod library;

@@ -13,7 +13,7 @@ use super::relief::Relief;
 use crate::error::{Error, ErrorKind};
 use crate::fuse::counting;
 use crate::fuse::errno::{Errno, Outcome};
-use crate::fuse::handlers::Handlers;
+use crate::fuse::handlers::{Created, Handlers};
 use crate::fuse::locking::Asked;
 use crate::model::{Attr, Caller, NodeId};
 use crate::stats::{Op, Via};
@@ -103,8 +103,8 @@ fn run(
             nothing(handlers.rename(&caller, (node, name), (new_parent, new_name), flags)?)
         }
         Request::Create { name, mode, flags } => {
-            let (made, handle, access) = handlers.create(&caller, node, name, mode, flags)?;
-            encode::created(payload, &made, handlers.lifetime_of(made.id), handle, access)
+            let Created { attr, lifetime, handle, access } = handlers.create(&caller, node, name, mode, flags)?;
+            encode::created(payload, &attr, lifetime, handle, access)
         }
         Request::Open { flags } => {
             let (handle, access) = handlers.open(&caller, node, flags)?;

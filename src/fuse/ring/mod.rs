@@ -97,9 +97,9 @@ pub(super) fn not_offered() -> Obstacle {
 
 /// Several mounts tell each other's kernels to drop pages, and a thread that does waits for those that a request has
 /// locked. If the process is killed then, the kernel ends what was read from /dev/fuse with the descriptor it was read
-/// from; what is in a ring it ends with the connection, which that thread keeps alive. So nobody gets a ring for several
-/// mounts who has not asked for it.
-pub(super) fn not_unasked() -> Obstacle {
+/// from; what is in a ring it ends with the connection, which that thread keeps alive. So where nobody else ends the
+/// connection then ([`Guard`](super::Guard)), several mounts get a ring only if that was asked for.
+pub(super) fn not_unguarded() -> Obstacle {
     obstacle::of_several_mounts()
 }
 

@@ -58,11 +58,14 @@ pub(super) fn of_handshake() -> Obstacle {
     Obstacle { why: "the kernel does not offer it to this mount".into(), hint: String::new() }
 }
 
-/// Locks hold across mounts, so there are several.
+/// Locks hold across mounts, so there are several, and nobody ends them if the daemon is killed.
 pub(super) fn of_several_mounts() -> Obstacle {
     Obstacle {
-        why: "with several mounts of a store, programs that use one may hang if the daemon is killed".into(),
-        hint: "--transport io_uring takes it all the same".into(),
+        why: "with several mounts of a store, and nobody to end them, programs that use one may hang if the daemon is \
+              killed"
+            .into(),
+        hint: "as root: mount -t fusectl none /sys/fs/fuse/connections; --transport io_uring takes it all the same"
+            .into(),
     }
 }
 

@@ -1,6 +1,5 @@
 //! The life of a thread: a channel of its own to the queue of its core, registered when told to, served until the end.
 
-use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use super::channel::Channel;
 use super::dispatch;
 use super::relief::Relief;
+use crate::fuse::control::Abort;
 use crate::fuse::handlers::Handlers;
 
 /// What a thread is told to do next; no more orders mean to end.
@@ -121,8 +121,7 @@ pub(super) fn pin(core: u16) {
 
 /// Ends a mount from below: fuse.rst in the kernel's documentation.
 fn abort(connection: u64) {
-    let path = format!("/sys/fs/fuse/connections/{connection}/abort");
-    if let Err(error) = fs::write(&path, "1") {
-        error!("write {path}: {error}; unmount it by hand");
+    if let Err(error) = Abort::of(connection).and_then(Abort::end) {
+        error!("end the connection {connection}: {error}; unmount it by hand");
     }
 }

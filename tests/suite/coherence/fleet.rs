@@ -12,7 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{is_mounted, is_running, nexus, run, scratch, shell, unmount_below, wait_until};
+use crate::harness::{
+    Switch, TRANSPORTS, is_mounted, is_running, nexus, run, scratch, shell, unmount_below, wait_until,
+};
 
 const MOUNTS: usize = 4;
 
@@ -42,7 +44,14 @@ impl Fleet {
     }
 
     fn mount(&self) -> i32 {
-        run(nexus().arg("mount").args(self.places()).arg("--data-dir").arg(self.data_dir())).ok();
+        self.mount_over("auto")
+    }
+
+    fn mount_over(&self, transport: &str) -> i32 {
+        let _on = Switch::on();
+        let mut command = nexus();
+        command.arg("mount").args(self.places()).args(["--transport", transport, "--data-dir"]).arg(self.data_dir());
+        run(&mut command).ok();
         assert!(self.places().iter().all(|place| is_mounted(place)));
         let record = fs::read_to_string(self.data_dir().join("nexus.pid")).unwrap();
         record.lines().next().unwrap().parse().unwrap()
@@ -206,7 +215,7 @@ fn what_is_cached_asks_nobody_however_many_mounts_there_are() {
 fn a_kill_under_load_leaves_nothing_hanging() {
     let fleet = Fleet::new();
     for round in 0..6 {
-        let daemon = fleet.mount();
+        let daemon = fleet.mount_over(TRANSPORTS[round as usize % TRANSPORTS.len()]);
         let work = "import os, random, sys\nos.chdir(sys.argv[1])\nopen('synced%s' % sys.argv[2], 'w').close()\nfd = os.open('synced%s' % sys.argv[2], os.O_WRONLY)\nos.write(fd, b'kept')\nos.fsync(fd)\nprint('ready', flush=True)\nwhile True:\n  n = 'n%d' % random.randrange(4)\n  try:\n    what = random.randrange(4)\n    if what == 0: open(n, 'w').write('x' * 5000)\n    elif what == 1: os.unlink(n)\n    elif what == 2: os.rename(n, 'n%d' % random.randrange(4))\n    else: open(n).read()\n  except (FileNotFoundError, FileExistsError): pass";
         let mut workers: Vec<Child> = (0..8)
             .map(|number| {

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::super::abi::*;
 use super::*;
-use crate::model::{Principal, Timestamp, perm};
+use crate::model::{Name, Principal, Timestamp, perm};
 use crate::stats::Traffic;
 use crate::vfs::{StoreOptions, Vfs};
 use crate::view::View;
@@ -29,12 +29,17 @@ struct Subject {
 
 impl Subject {
     fn new() -> Self {
+        Self::of(Principal::default())
+    }
+
+    /// As somebody sees it.
+    fn of(principal: Principal) -> Self {
         let directory = TempDir::new().unwrap();
         let data_dir = directory.path().join("store");
         Vfs::init(&data_dir, Caller { uid: 0, gid: 0 }, Timestamp::now).unwrap();
         let options = StoreOptions { data_dir, read_only: false, clock: Timestamp::now };
         let vfs = Vfs::open_store(options).unwrap();
-        let (view, traffic) = (View::new(Arc::clone(&vfs), Principal::default()), Traffic::new(Vec::new(), |_| ""));
+        let (view, traffic) = (View::new(Arc::clone(&vfs), principal), Traffic::new(Vec::new(), |_| ""));
         let nowhere = tempfile::tempfile().unwrap();
         let handlers = Handlers::new(view, nowhere, None, Duration::from_secs(1), false, traffic.into());
         Self { handlers, vfs, _directory: directory }
@@ -164,6 +169,109 @@ fn every_kind_of_request_is_served() {
     }
     assert_eq!(subject.ask(opcode::IOCTL, file, &[], b"", 0).0.error, -libc::ENOTTY);
     subject.end();
+}
+
+impl Subject {
+    /// A file of 4 bytes that somebody else makes.
+    fn made_elsewhere(&self, parent: NodeId, name: &str, uid: u32, mode: u32) -> NodeId {
+        let (name, caller) = (Name::new(name.as_bytes()).unwrap(), Caller { uid, gid: 8 });
+        let open = crate::fuse::convert::open_mode(libc::O_WRONLY, false);
+        let (attr, opened) = self.vfs.create(&caller, parent, name, mode, open).unwrap();
+        self.vfs.write(opened.handle, 0, b"text").unwrap();
+        self.vfs.release(opened.handle).unwrap();
+        attr.id
+    }
+
+    /// open(2) of user 7 where the kernel knows no such name: the error, and what it is told otherwise.
+    fn create(&self, parent: NodeId, name: &str, flags: i32) -> Result<(EntryOut, OpenOut), i32> {
+        let flags = (flags | libc::O_CREAT) as u32;
+        let arguments = bytes_of(CreateIn { flags, mode: 0o100_644, ..CreateIn::default() });
+        let brought = [name.as_bytes(), b"\0"].concat();
+        let (answer, memory) = self.ask(opcode::CREATE, parent.0, &arguments, &brought, brought.len());
+        if answer.error != 0 {
+            return Err(-answer.error);
+        }
+        let entry = EntryOut::take(&mut &memory[..]).unwrap();
+        Ok((entry, OpenOut::take(&mut &memory[128..]).unwrap()))
+    }
+
+    fn size(&self, node: NodeId) -> u64 {
+        self.vfs.getattr(node).unwrap().size
+    }
+}
+
+#[test]
+fn what_another_was_faster_to_make_is_opened_as_the_kernel_would() {
+    let subject = Subject::new();
+    let own = subject.made_elsewhere(NodeId::ROOT, "own", 7, 0o600);
+    assert_eq!(subject.create(NodeId::ROOT, "own", libc::O_RDWR | libc::O_EXCL).unwrap_err(), libc::EEXIST);
+    let (entry, open) = subject.create(NodeId::ROOT, "own", libc::O_RDWR).unwrap();
+    assert_eq!((entry.node, entry.attr.size, entry.entry_valid, entry.attr_valid), (own.0, 4, 0, 0));
+    let release = |node: NodeId, handle| {
+        let arguments = bytes_of(ReleaseIn { handle, ..ReleaseIn::default() });
+        assert_eq!(subject.ask(opcode::RELEASE, node.0, &arguments, b"", 0).0.error, 0);
+    };
+    let read = bytes_of(ReadIn { handle: open.handle, size: 4096, ..ReadIn::default() });
+    let (answer, memory) = subject.ask(opcode::READ, own.0, &read, b"", 0);
+    assert_eq!((answer.length, &memory[..4]), (4, &b"text"[..]));
+    release(own, open.handle);
+    // A file that the kernel knows it has to look at again; nothing has happened to it.
+    assert_eq!(subject.create(NodeId::ROOT, "own", libc::O_WRONLY | libc::O_TRUNC).unwrap_err(), libc::ESTALE);
+    assert_eq!(subject.size(own), 4);
+    subject.handlers.forget(own, 1);
+    // O_TRUNC is done here, and the kernel is told of the file as it is then.
+    let (entry, open) = subject.create(NodeId::ROOT, "own", libc::O_WRONLY | libc::O_TRUNC).unwrap();
+    assert_eq!((entry.node, entry.attr.size, subject.size(own)), (own.0, 0, 0));
+    release(own, open.handle);
+
+    // Everything else stays as it was, and the kernel is given nothing.
+    let others = subject.made_elsewhere(NodeId::ROOT, "others", 9, 0o644);
+    let read_only = subject.made_elsewhere(NodeId::ROOT, "read-only", 7, 0o444);
+    let (anybody, name) = (Caller { uid: 7, gid: 8 }, |name: &'static str| Name::new(name.as_bytes()).unwrap());
+    subject.vfs.mkdir(&anybody, NodeId::ROOT, name("directory"), 0o755).unwrap();
+    subject.vfs.symlink(&anybody, NodeId::ROOT, name("link"), b"own").unwrap();
+    for (name, flags) in [
+        ("others", libc::O_WRONLY),
+        ("others", libc::O_RDONLY | libc::O_TRUNC),
+        ("read-only", libc::O_RDWR),
+        ("directory", libc::O_RDONLY),
+        ("link", libc::O_RDONLY),
+    ] {
+        assert_eq!(subject.create(NodeId::ROOT, name, flags).unwrap_err(), libc::ESTALE, "{name}");
+    }
+    for node in [others, read_only] {
+        assert!(subject.size(node) == 4 && !subject.handlers.known().holds(node));
+    }
+    let (entry, open) = subject.create(NodeId::ROOT, "others", libc::O_RDONLY).unwrap();
+    assert_eq!(entry.node, others.0);
+    release(others, open.handle);
+    // Names of other kinds are there or not, as everywhere.
+    let mkdir = bytes_of(MkdirIn { mode: 0o755, umask: 0 });
+    assert_eq!(subject.ask(opcode::MKDIR, ROOT, &mkdir, b"own\0", 4).0.error, -libc::EEXIST);
+    assert_eq!(subject.ask(opcode::SYMLINK, ROOT, &[], b"own\0target\0", 11).0.error, -libc::EEXIST);
+    subject.end();
+}
+
+#[test]
+fn a_foreign_file_is_not_opened_by_making_it() {
+    let acme = Principal::new(Some("acme".into()), None, false).unwrap();
+    let subject = Subject::of(acme);
+    let maker = Caller { uid: 7, gid: 8 };
+    let mkdir = |parent, name: &[u8]| subject.vfs.mkdir(&maker, parent, Name::new(name).unwrap(), 0o777).unwrap().id;
+    let shared = mkdir(NodeId::ROOT, b"shared");
+    let (own, foreign) = (mkdir(shared, b"acme"), mkdir(shared, b"globex"));
+    subject.made_elsewhere(shared, "initech", 7, 0o666);
+    let secret = subject.made_elsewhere(foreign, "file", 7, 0o666);
+    let file = subject.made_elsewhere(own, "file", 7, 0o666);
+    for (parent, name) in [(shared, "initech"), (shared, "umbrella"), (foreign, "file"), (foreign, "none")] {
+        let one = subject.create(parent, name, libc::O_WRONLY | libc::O_TRUNC).unwrap_err();
+        let other = subject.create(parent, "never-made", libc::O_WRONLY).unwrap_err();
+        assert_eq!(one, other, "{name}: whether it is there shows");
+    }
+    assert_eq!(subject.create(shared, "initech", libc::O_RDONLY).unwrap_err(), libc::EACCES);
+    assert_eq!(subject.size(secret), 4);
+    assert_eq!(subject.create(own, "file", libc::O_RDWR).unwrap().0.node, file.0);
+    subject.vfs.settle().unwrap();
 }
 
 #[test]
