@@ -1,5 +1,7 @@
 //! How a synced staging file becomes the file of a blob, for one or for several at once.
 
+use std::collections::HashSet;
+
 use super::store::{Removal, Side, Vfs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobRow, Place, StagingId, WriteTxn};
@@ -63,9 +65,18 @@ impl Vfs {
         Ok(Found::Done(shared))
     }
 
-    /// Names announced files by their digests, durably; for each whether that succeeded.
+    /// Names announced files by their digests, durably; for each whether that succeeded. Of several with the same bytes one
+    /// is enough.
     pub(super) fn name_files(&self, puts: &[&Put]) -> Vec<Result<()>> {
-        let named: Vec<_> = puts.iter().map(|put| self.blobs.put(&self.staging.path(put.draft), &put.digest)).collect();
+        let mut there = HashSet::new();
+        let name = |put: &&Put| {
+            if !there.contains(&put.digest) {
+                self.blobs.put(&self.staging.path(put.draft), &put.digest)?;
+                there.insert(put.digest);
+            }
+            Ok(())
+        };
+        let named: Vec<_> = puts.iter().map(name).collect();
         let synced = self.blobs.sync(puts.iter().map(|put| &put.digest));
         let and_synced = |named: Result<()>| match &synced {
             Err(e) => named.and(Err(Error::new(e.kind(), e.to_string()))),
@@ -85,7 +96,8 @@ impl Vfs {
         let mut core = self.lock_core();
         let outcome = named.and_then(|()| {
             self.change_in(&mut core, |txn, side| {
-                let blob = match txn.find_blob(digest)? {
+                let found = txn.find_blob(digest)?;
+                let blob = match found {
                     Some(blob) => {
                         txn.add_blob_ref(blob.id)?;
                         blob
@@ -98,19 +110,18 @@ impl Vfs {
                 };
                 let value = operation(txn, side, &blob)?;
                 side.removals.push(Removal::Staging(put.draft, Some((blob.id, *digest))));
-                Ok(value)
+                Ok((value, found.is_some()))
             })
         });
         core.side.arriving.remove(digest);
         drop(core);
-        if outcome.is_ok() {
-            self.stats.big.note(put.size, false);
-        } else {
+        match &outcome {
+            Ok((_, shared)) => self.stats.big.note(put.size, *shared),
             // The file may have its name by now, and if nobody tries again it keeps it.
-            self.needs_sweep();
+            Err(_) => self.needs_sweep(),
         }
         self.readers.lock().remove(digest);
-        outcome
+        outcome.map(|(value, _)| value)
     }
 
     /// Hashes the file of a blob that is about to stand for a draft with the same bytes, unless it is the one that was
