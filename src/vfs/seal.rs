@@ -202,9 +202,11 @@ impl Vfs {
                 Err(e) => ended.push((live, Err(e))),
             }
         }
-        let drafts = u32::try_from(hashed.len()).unwrap_or(u32::MAX);
+        let before = ended.len();
         self.put_sealed(hashed, &mut ended);
-        (0..drafts).for_each(|_| self.stats.seals.time(began.elapsed() / drafts));
+        let done = ended[before..].iter().filter(|(_, outcome)| matches!(outcome, Ok(Sealing::Done))).count();
+        let done = u32::try_from(done).unwrap_or(u32::MAX);
+        (0..done).for_each(|_| self.stats.seals.time(began.elapsed() / done));
         let mut sealed = Ok(());
         for (live, outcome) in ended {
             sealed = sealed.and(self.end_seal(&live, outcome));
