@@ -100,12 +100,10 @@ impl Drop for Watched {
 mod tests {
     use std::fs;
 
-    use tempfile::TempDir;
-
     use super::*;
-    use crate::fuse::{Mount, MountOptions, mounts_at};
-    use crate::model::{Caller, Principal, Timestamp};
-    use crate::vfs::{StoreOptions, Vfs};
+    use crate::fuse::session::tests::store_to_mount;
+    use crate::fuse::{Mount, mounts_at};
+    use crate::model::Principal;
     use crate::view::View;
 
     /// How often another mount is made until it has the number of the first; others of this machine mount, too.
@@ -119,13 +117,8 @@ mod tests {
     /// Needs root, as mounting does.
     #[test]
     fn an_open_file_means_one_connection_and_no_other() {
-        let base = TempDir::new().unwrap();
-        let (data_dir, mountpoint) = (base.path().join("store"), base.path().join("mnt"));
-        fs::create_dir(&mountpoint).unwrap();
-        Vfs::init(&data_dir, Caller { uid: 0, gid: 0 }, Timestamp::now).unwrap();
-        let store = StoreOptions { data_dir: data_dir.clone(), read_only: false, clock: Timestamp::now };
-        let vfs = Vfs::open_store(store).unwrap();
-        let options = MountOptions { mountpoint: mountpoint.clone(), store_dir: data_dir, ..MountOptions::default() };
+        let (_base, vfs, options) = store_to_mount();
+        let mountpoint = options.mountpoint.clone();
         let mount = || Mount::new(View::new(Arc::clone(&vfs), Principal::default()), &options).unwrap();
         let end = |mount: Mount| {
             mount.unmount(false).unwrap();

@@ -260,7 +260,7 @@ impl Device {
 
 /// Gives this thread descriptors of its own: copies of the standard streams, and nothing else. What it borrows from others
 /// of the process is closed for it.
-pub(super) fn own_descriptors() -> io::Result<()> {
+pub(crate) fn own_descriptors() -> io::Result<()> {
     let unshare = libc::CLOSE_RANGE_UNSHARE.cast_signed();
     // SAFETY: the descriptors of the process stay as they are; this thread gets a table with the first three, and whoever
     // calls this uses no other one that was opened before.

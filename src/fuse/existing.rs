@@ -33,7 +33,6 @@ pub(super) fn may_open(caller: &Caller, directory: &Attr, file: &Attr, open: Ope
 mod tests {
     use super::*;
     use crate::model::{NodeId, Timestamp};
-    use crate::vfs::Origin;
 
     fn attr(kind: Kind, mode: u32, uid: u32) -> Attr {
         let time = Timestamp(0);
@@ -42,7 +41,7 @@ mod tests {
     }
 
     fn mode(read: bool, write: bool, truncate: bool) -> OpenMode {
-        OpenMode { read, write, append: false, truncate, passthrough: false, direct: false, viewer: Origin::NOBODY }
+        OpenMode { read, write, truncate, ..OpenMode::READ }
     }
 
     #[test]

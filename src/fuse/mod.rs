@@ -53,6 +53,7 @@ mod session;
 mod teller;
 
 pub use control::{Abort, Guard};
+pub(crate) use courier::own_descriptors;
 pub use mountinfo::{MountEntry, mounts, mounts_at};
 pub use options::{FILESYSTEM_TYPE, Manner, MountOptions};
 pub use place::{clear_dead, is_dead, spelled_by_kernel};

@@ -381,25 +381,31 @@ fn new_mount_at(mountpoint: &Path) -> Result<MountEntry> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use tempfile::TempDir;
 
     use super::*;
     use crate::model::{Caller, Principal, Timestamp};
     use crate::vfs::{StoreOptions, Vfs};
 
-    /// Needs root, as mounting does, and a kernel with the ring.
-    #[test]
-    fn a_ring_that_breaks_off_halfway_is_taken_back() {
-        fs::write("/sys/module/fuse/parameters/enable_uring", "1").expect("root, and Linux 6.14 or later");
+    /// A store, and how to mount it beside itself.
+    pub(in crate::fuse) fn store_to_mount() -> (TempDir, Arc<Vfs>, MountOptions) {
         let base = TempDir::new().unwrap();
         let (data_dir, mountpoint) = (base.path().join("store"), base.path().join("mnt"));
         fs::create_dir(&mountpoint).unwrap();
         Vfs::init(&data_dir, Caller { uid: 0, gid: 0 }, Timestamp::now).unwrap();
         let store = StoreOptions { data_dir: data_dir.clone(), read_only: false, clock: Timestamp::now };
-        let vfs = Vfs::open_store(store).unwrap();
+        let options = MountOptions { mountpoint, store_dir: data_dir, ..MountOptions::default() };
+        (base, Vfs::open_store(store).unwrap(), options)
+    }
+
+    /// Needs root, as mounting does, and a kernel with the ring.
+    #[test]
+    fn a_ring_that_breaks_off_halfway_is_taken_back() {
+        fs::write("/sys/module/fuse/parameters/enable_uring", "1").expect("root, and Linux 6.14 or later");
+        let (_base, vfs, options) = store_to_mount();
+        let mountpoint = options.mountpoint.clone();
         let view = View::new(Arc::clone(&vfs), Principal::default());
-        let options = MountOptions { mountpoint: mountpoint.clone(), store_dir: data_dir, ..MountOptions::default() };
 
         let broken = Mount::attempt(Arc::clone(&view), &options, &mountpoint, Some(ring::prepare_one_too_many()));
         let Err(Failure::Ring(obstacle)) = broken else { panic!("the kernel takes any queue") };

@@ -1,7 +1,5 @@
 //! How a synced staging file becomes the file of a blob, for one or for several at once.
 
-use std::collections::HashSet;
-
 use super::store::{Removal, Side, Vfs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobRow, Place, StagingId, WriteTxn};
@@ -34,6 +32,15 @@ impl Vfs {
         operation: impl FnOnce(&WriteTxn<'_>, &mut Side, &BlobRow) -> Result<T>,
     ) -> Result<T> {
         self.recheck(&put.digest)?;
+        self.put_checked(put, operation)
+    }
+
+    /// The same where a blob with the same bytes can be trusted.
+    pub(super) fn put_checked<T>(
+        &self,
+        put: &Put,
+        operation: impl FnOnce(&WriteTxn<'_>, &mut Side, &BlobRow) -> Result<T>,
+    ) -> Result<T> {
         match self.refer(put, operation)? {
             Found::Done(value) => Ok(value),
             Found::Missing(operation) => {
@@ -65,18 +72,9 @@ impl Vfs {
         Ok(Found::Done(shared))
     }
 
-    /// Names announced files by their digests, durably; for each whether that succeeded. Of several with the same bytes one
-    /// is enough.
+    /// Names announced files by their digests, durably; for each whether that succeeded.
     pub(super) fn name_files(&self, puts: &[&Put]) -> Vec<Result<()>> {
-        let mut there = HashSet::new();
-        let name = |put: &&Put| {
-            if !there.contains(&put.digest) {
-                self.blobs.put(&self.staging.path(put.draft), &put.digest)?;
-                there.insert(put.digest);
-            }
-            Ok(())
-        };
-        let named: Vec<_> = puts.iter().map(name).collect();
+        let named: Vec<_> = puts.iter().map(|put| self.blobs.put(&self.staging.path(put.draft), &put.digest)).collect();
         let synced = self.blobs.sync(puts.iter().map(|put| &put.digest));
         let and_synced = |named: Result<()>| match &synced {
             Err(e) => named.and(Err(Error::new(e.kind(), e.to_string()))),

@@ -7,7 +7,7 @@
 //! Drafts are sealed several at a time, step by step: the first sync of a step brings the disk's journal up to all of them,
 //! and the others find their work done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -253,6 +253,8 @@ impl Vfs {
         // Nobody may open them from here on. Who cannot be locked at once is in use: waiting here for one, with others
         // locked, could wait for somebody who waits for those.
         let mut arriving: Vec<(&Hashed, MutexGuard<'_, LiveState>)> = Vec::new();
+        // Those with the bytes of one that arrives: they refer to what it has become, once it has.
+        let (mut announced, mut twins) = (HashSet::new(), Vec::new());
         for draft in &drafts {
             let id = draft.live.id;
             let state = draft.live.state.try_lock();
@@ -262,6 +264,10 @@ impl Vfs {
                 ended.push((Arc::clone(&draft.live), Ok(Sealing::Postponed)));
                 continue;
             };
+            if announced.contains(&draft.put.digest) {
+                twins.push((draft, state));
+                continue;
+            }
             let sealed = if draft.put.size == 0 {
                 self.seal_empty(id, draft.put.draft).map(Some)
             } else {
@@ -275,19 +281,26 @@ impl Vfs {
                     *state = LiveState::default();
                     ended.push((Arc::clone(&draft.live), Ok(Sealing::Done)));
                 }
-                Ok(None) => arriving.push((draft, state)),
+                Ok(None) => {
+                    announced.insert(draft.put.digest);
+                    arriving.push((draft, state));
+                }
                 Err(e) => ended.push((Arc::clone(&draft.live), Err(e))),
             }
         }
         let puts: Vec<_> = arriving.iter().map(|(draft, _)| &draft.put).collect();
         let named = self.name_files(&puts);
-        for ((draft, mut state), named) in arriving.into_iter().zip(named) {
-            let operation = name_blob(draft.live.id, draft.put.draft);
-            let outcome = self.arrive(&draft.put, named, operation).map(|()| {
+        let mut end = |draft: &Hashed, mut state: MutexGuard<'_, LiveState>, outcome: Result<()>| {
+            if outcome.is_ok() {
                 *state = LiveState::default();
-                Sealing::Done
-            });
-            ended.push((Arc::clone(&draft.live), outcome));
+            }
+            ended.push((Arc::clone(&draft.live), outcome.map(|()| Sealing::Done)));
+        };
+        for ((draft, state), named) in arriving.into_iter().zip(named) {
+            end(draft, state, self.arrive(&draft.put, named, name_blob(draft.live.id, draft.put.draft)));
+        }
+        for (draft, state) in twins {
+            end(draft, state, self.put_checked(&draft.put, name_blob(draft.live.id, draft.put.draft)));
         }
     }
 

@@ -23,7 +23,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 
 use super::WORD;
 use crate::daemon::process::Identity;
-use crate::fuse::Abort;
+use crate::fuse::{Abort, own_descriptors};
 
 /// By which the kernel tells that the thread has ended which started this process.
 const SIGN: (Signal, i32) = (Signal::USR1, SIGUSR1);
@@ -92,7 +92,8 @@ pub(super) fn keep(daemon: u32) {
 
 /// Makes this process what it is to be. What is returned can be read when the kernel gave the sign.
 fn prepare() -> io::Result<UnixStream> {
-    close_all_but_streams()?;
+    // What the daemon itself was started with and does not know of would be kept open here; what it opens closes by itself.
+    own_descriptors()?;
     rustix::thread::set_name(&std::ffi::CString::new(WORD)?)?;
     rustix::process::chdir("/")?;
     for signal in IGNORED {
@@ -103,15 +104,6 @@ fn prepare() -> io::Result<UnixStream> {
     signal_hook::low_level::pipe::register(SIGN.1, tell)?;
     set_parent_process_death_signal(Some(SIGN.0))?;
     Ok(signs)
-}
-
-/// What the daemon itself was started with and does not know of would be kept open here; what it opens closes by itself.
-fn close_all_but_streams() -> io::Result<()> {
-    // SAFETY: this process has only just begun, and no value in it owns a descriptor but the streams.
-    if unsafe { libc::close_range(3, u32::MAX, 0) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
 }
 
 /// The duty on its way.
