@@ -78,6 +78,11 @@ impl Wakeful {
             keeper.beat(now);
         }
     }
+
+    /// Whether they are awake now.
+    pub(super) fn is_awake(&self) -> bool {
+        self.0.as_ref().is_some_and(|keeper| keeper.shared.held.load(Ordering::Relaxed))
+    }
 }
 
 impl Keeper {
@@ -95,6 +100,7 @@ impl Keeper {
         let Shared { pulse, held, .. } = &*self.shared;
         if pulse.beat(now) && !held.load(Ordering::Relaxed) && !held.swap(true, Ordering::AcqRel) {
             self.shared.ask(self.shared.latency);
+            self.shared.traffic.keeps_awake();
             self.thread.as_ref().inspect(|thread| thread.thread().unpark());
         }
     }

@@ -110,9 +110,13 @@ impl Traffic {
         self.notices.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Processors were kept awake for so long, because requests came densely.
-    pub fn kept_awake(&self, time: Duration) {
+    /// Processors are kept awake from now on, because requests come densely.
+    pub fn keeps_awake(&self) {
         self.kept_awake.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// They were, for so long.
+    pub fn kept_awake(&self, time: Duration) {
         self.awake_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
