@@ -14,6 +14,7 @@ use parking_lot::RwLock;
 use super::attrs::blocks_of;
 use super::damage::Fault;
 use super::live::{BlobReader, Content, LiveState, Pending, Reader, SealedBody};
+use super::open::check_kind;
 use super::store::{Core, Vfs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobRow, BodyChange, BodyRow, NodeRow, Place, WriteTxn};
@@ -64,20 +65,19 @@ fn look(file: &File) -> Result<(i64, i64)> {
 
 impl Vfs {
     /// Reads the state of a live file from its row, if that was not done yet.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsADirectory`, `Invalid` for other kinds, `Damaged`.
     pub(super) fn load(&self, id: NodeId, state: &mut LiveState) -> Result<()> {
         if state.loaded {
             return Ok(());
         }
-        let (row, blob) = {
+        let (row, blob, names_lost) = {
             let core = self.lock_core();
-            let read = core.meta.read();
-            let row = read.node(id)?;
-            let blob = match row.body {
-                BodyRow::Blob(blob) => Some(read.blob(blob)?),
-                _ => None,
-            };
-            (row, blob)
+            let (row, blob) = core.meta.read().node_with_blob(id)?;
+            (row, blob, core.meta.names_lost())
         };
+        check_kind(row.attr.kind)?;
         state.content = match (row.body, blob) {
             (BodyRow::Draft(draft), _) => {
                 let file = Arc::new(self.staging.open(draft)?);
@@ -88,6 +88,7 @@ impl Vfs {
         state.sealed_blocks = blob.map_or(0, |blob| blob.blocks);
         state.changed = row.version == 0;
         let attr = row.attr;
+        state.named_at = (attr.nlink > 0).then_some(names_lost);
         state.atime_due =
             attr.atime <= attr.mtime.max(attr.ctime) || self.now().0.saturating_sub(attr.atime.0) > ATIME_AGE_NANOS;
         state.loaded = true;
@@ -375,11 +376,17 @@ impl Vfs {
         }
         self.check_writable()?;
         let mut core = self.lock_core();
-        self.save_small_in(&mut core, id, state)
+        self.save_small_in(&mut core, id, state, false)
     }
 
     /// Stores a small draft as a blob, under the lock of the core.
-    pub(super) fn save_small_in(&self, core: &mut Core, id: NodeId, state: &mut LiveState) -> Result<()> {
+    pub(super) fn save_small_in(
+        &self,
+        core: &mut Core,
+        id: NodeId,
+        state: &mut LiveState,
+        new_version: bool,
+    ) -> Result<()> {
         let Content::Memory { bytes, saved: saved @ false } = &mut state.content else { return Ok(()) };
         let size = bytes.len() as u64;
         let digest = Digest::of(bytes);
@@ -391,11 +398,12 @@ impl Vfs {
             } else {
                 BodyRow::Blob(put_small(txn, &digest, bytes, &self.stats.small)?)
             };
-            txn.update_body(id, &written(&row, body, size, pending))?;
+            txn.update_body(id, &BodyChange { new_version, ..written(&row, body, size, pending) })?;
             side.drop_body(txn, row.body)
         })?;
         *saved = true;
         state.pending = None;
+        state.changed &= !new_version;
         Ok(())
     }
 }

@@ -162,8 +162,9 @@ impl Vfs {
         self.sync_before_replacing(parent, name, new_parent, new_name, mode)?;
         let now = self.now();
         self.change(|txn, side| {
-            directory(txn, parent)?;
-            let above = directory(txn, new_parent)?;
+            let elsewhere = new_parent != parent;
+            let from = directory(txn, parent)?;
+            let above = if elsewhere { directory(txn, new_parent)? } else { from };
             let moved = child(txn, parent, name)?;
             let target = txn.child(new_parent, new_name)?;
             if above.attr.nlink == 0 {
@@ -177,7 +178,6 @@ impl Vfs {
                 _ => {}
             }
             // In one directory nothing comes to lie below itself, however deep the walk upwards would be.
-            let elsewhere = new_parent != parent;
             if elsewhere && moved.attr.kind == Kind::Directory && is_ancestor(txn, moved.attr.id, new_parent)? {
                 return Err(Error::new(ErrorKind::Invalid, "rename a directory into itself"));
             }
@@ -207,6 +207,9 @@ impl Vfs {
                     }
                     txn.delete_entry(parent, name)?;
                     txn.add_links(moved.attr.id, now, 0)?;
+                    if !elsewhere {
+                        return txn.touch_directory(parent, now, 0);
+                    }
                     txn.touch_directory(parent, now, -i64::from(is_directory))?;
                     txn.touch_directory(new_parent, now, i64::from(is_directory))
                 }
@@ -261,7 +264,8 @@ pub(super) fn make_node(
     new: &NewNode<'_>,
     now: Timestamp,
 ) -> Result<NodeRow> {
-    let above = vacant(txn, parent, name)?;
+    // Whether the name is free is told by the attempt to take it.
+    let above = open_to_names(txn, parent, name)?;
     let is_directory = new.kind == Kind::Directory;
     // A directory with set-group-ID gives its group to what is made in it, and the bit to directories, inode(7).
     let inherits = above.attr.mode & perm::SET_GID != 0;
@@ -291,13 +295,19 @@ pub(super) fn make_node(
     Ok(row)
 }
 
-/// The directory, when the name is free in it and may be made.
-fn vacant(read: &ReadTxn<'_>, parent: NodeId, name: Name<'_>) -> Result<NodeRow> {
+/// The directory, when the name may be made in it.
+fn open_to_names(read: &ReadTxn<'_>, parent: NodeId, name: Name<'_>) -> Result<NodeRow> {
     reserved::refuse(parent, name)?;
     let above = directory(read, parent)?;
     if above.attr.nlink == 0 {
         return Err(Error::new(ErrorKind::NotFound, "make a name in a removed directory"));
     }
+    Ok(above)
+}
+
+/// The same, when the name is free as well.
+fn vacant(read: &ReadTxn<'_>, parent: NodeId, name: Name<'_>) -> Result<NodeRow> {
+    let above = open_to_names(read, parent, name)?;
     if read.child(parent, name)?.is_some() {
         return Err(Error::new(ErrorKind::Exists, "make a name"));
     }

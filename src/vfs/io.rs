@@ -111,9 +111,7 @@ impl Vfs {
         let live = self.live.acquire(id);
         let outcome = {
             let mut state = live.state.lock();
-            self.check_is_file(id)
-                .and_then(|()| self.load(id, &mut state))
-                .and_then(|()| self.set_size(id, &mut state, size))
+            self.load(id, &mut state).and_then(|()| self.set_size(id, &mut state, size))
         };
         self.let_go(&live)?;
         outcome

@@ -39,6 +39,8 @@ pub(super) struct LiveState {
     pub(super) file_time_set: bool,
     /// Grows with every change, so that a seal in progress notices.
     pub(super) generation: u64,
+    /// [`MetaStore::names_lost`](crate::meta::MetaStore::names_lost) when the file was seen to have a name.
+    pub(super) named_at: Option<u64>,
     /// Space that the sealed body takes, in units of 512 bytes.
     pub(super) sealed_blocks: u64,
     /// Handles served by the kernel, on `kernel_file`, which stays the file of the content as long as there are any.

@@ -28,15 +28,16 @@ impl Vfs {
         let now = self.now();
         let new = NewNode { kind: Kind::File, mode, rdev: 0, target: None, version: 0 };
         // Taken while the rows are locked: nobody can have opened and closed the file before its creator has it.
-        let (row, live) = self.change(|txn, side| {
+        let (row, live, names_lost) = self.change(|txn, side| {
             let row = make_node(txn, side, caller, parent, name, &new, now)?;
-            Ok((row, self.live.acquire(row.attr.id)))
+            Ok((row, self.live.acquire(row.attr.id), txn.names_lost()))
         })?;
         let direct = open.direct && !open.read;
         {
             let mut state = live.state.lock();
             state.loaded = true;
             state.changed = true;
+            state.named_at = Some(names_lost);
             state.vfs_handles += 1;
             state.vfs_writers += u32::from(open.write);
             state.direct_writers += u32::from(direct);
@@ -78,7 +79,6 @@ impl Vfs {
     /// Opens a live file under its lock: decides who serves the handle. The kernel does for a file that is big already and
     /// that nobody has open, and for all handles that come while it does: it refuses to mix.
     fn open_live(&self, live: &Live, state: &mut LiveState, open: OpenMode) -> Result<(Serving, bool)> {
-        self.check_is_file(live.id)?;
         self.stats.live_files.note(state.loaded);
         self.load(live.id, state)?;
         if open.truncate {
@@ -168,11 +168,7 @@ impl Vfs {
     }
 
     pub(super) fn check_is_file(&self, id: NodeId) -> Result<()> {
-        match self.lock_core().meta.read().node(id)?.attr.kind {
-            Kind::File => Ok(()),
-            Kind::Directory => Err(Error::new(ErrorKind::IsADirectory, "open a directory as a file")),
-            _ => Err(Error::new(ErrorKind::Invalid, "open what is no regular file")),
-        }
+        check_kind(self.lock_core().meta.read().node(id)?.attr.kind)
     }
 
     /// Closes a handle. With the last one of a file its draft is sealed, or handed to be sealed.
@@ -297,9 +293,16 @@ impl Vfs {
         wait: bool,
     ) -> Result<bool> {
         let id = live.id;
-        let Some(row) = core.meta.read().find_node(id)? else { return Ok(true) };
+        // As long as no file has lost a name this one has those it had.
+        let named = state.named_at == Some(core.meta.names_lost());
+        let row = if named { None } else { core.meta.read().find_node(id)? };
+        if row.is_none() && !named {
+            return Ok(true);
+        }
         // A count that is wrong takes no file from its name.
-        if row.attr.nlink == 0 && core.meta.read().names_of(id)?.is_empty() {
+        if let Some(row) = row.filter(|row| row.attr.nlink == 0)
+            && core.meta.read().names_of(id)?.is_empty()
+        {
             let held = self.changes.holds(id);
             if wait && held && self.unnamed.wait_closed(live) {
                 return Ok(false);
@@ -314,7 +317,7 @@ impl Vfs {
             })?;
             return Ok(true);
         }
-        self.save_small_in(core, id, state)?;
+        self.save_small_in(core, id, state, state.changed)?;
         if state.pending.is_some() || state.atime.is_some() || state.changed {
             self.change_in(core, |txn, _| {
                 self.flush_times(txn, id, state)?;
@@ -322,5 +325,15 @@ impl Vfs {
             })?;
         }
         Ok(true)
+    }
+}
+
+/// # Errors
+/// `IsADirectory`, or `Invalid`, for what has no body.
+pub(super) fn check_kind(kind: Kind) -> Result<()> {
+    match kind {
+        Kind::File => Ok(()),
+        Kind::Directory => Err(Error::new(ErrorKind::IsADirectory, "open a directory as a file")),
+        _ => Err(Error::new(ErrorKind::Invalid, "open what is no regular file")),
     }
 }

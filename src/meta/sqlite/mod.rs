@@ -16,7 +16,7 @@ mod snapshot;
 mod work;
 mod write;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -53,6 +53,10 @@ const LOG_BYTES_MAX: u64 = 64 << 20;
 /// rows all over the tables, and with the 2 MiB that are the default it would read most pages again and again.
 const TOOL_PAGES: u32 = 8192;
 
+/// So many reads one after the other, with nothing written in between, and the next ones share a transaction: each alone would
+/// take and give back a lock of the file, which is half of what it costs.
+const READS_ALONE: u32 = 4;
+
 /// The database of a store, open for its owner.
 #[derive(Debug)]
 pub struct MetaStore {
@@ -70,6 +74,12 @@ pub struct MetaStore {
     noted: Option<RefCell<Vec<Change>>>,
     /// What finds blobs by their digests.
     digests: RefCell<Digests>,
+    /// Reads outside of a transaction since the last one ended.
+    reads_alone: Cell<u32>,
+    /// The transaction that is open only reads: it was begun for reads that come one upon the other.
+    is_reading: Cell<bool>,
+    /// How often a name was removed, or led elsewhere, since the store was opened.
+    names_lost: Cell<u64>,
     commits: Commits,
     pages: PageCounts,
 }
@@ -147,6 +157,9 @@ impl MetaStore {
             broken: Arc::default(),
             noted: None,
             digests: RefCell::default(),
+            reads_alone: Cell::default(),
+            is_reading: Cell::default(),
+            names_lost: Cell::default(),
             commits: Commits::default(),
             pages: PageCounts::default(),
         };
@@ -178,6 +191,9 @@ impl MetaStore {
             broken: Arc::default(),
             noted: None,
             digests: RefCell::default(),
+            reads_alone: Cell::default(),
+            is_reading: Cell::default(),
+            names_lost: Cell::default(),
             commits: Commits::default(),
             pages: PageCounts::default(),
         })
@@ -195,11 +211,37 @@ impl MetaStore {
 
     /// The rows as the last acknowledged operation left them.
     pub fn read(&self) -> ReadTxn<'_> {
+        if self.conn.is_autocommit() {
+            self.read_on();
+        }
         ReadTxn::new(&self.conn, &self.digests)
     }
 
+    /// Begins a transaction for the reads to come, if they come one upon the other. It ends before anything is written or
+    /// the log is moved. Nobody else writes the database, so what it sees stays true.
+    fn read_on(&self) {
+        let reads = self.reads_alone.get() + 1;
+        self.reads_alone.set(reads % READS_ALONE);
+        if reads == READS_ALONE {
+            let begun = self.conn.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([]));
+            // Each read has its own otherwise.
+            self.is_reading.set(begun.is_ok());
+        }
+    }
+
+    /// Ends the transaction of [`MetaStore::read_on`], if there is one.
+    fn end_reading(&mut self) -> Result<()> {
+        self.reads_alone.set(0);
+        if self.is_reading.replace(false) { self.run("COMMIT", "end reading") } else { Ok(()) }
+    }
+
     fn txn(&self) -> WriteTxn<'_> {
-        WriteTxn::new(self.read(), self.noted.as_ref())
+        WriteTxn::new(ReadTxn::new(&self.conn, &self.digests), self.noted.as_ref(), &self.names_lost)
+    }
+
+    /// Grows with each name that is removed, or led elsewhere: as long as it stays, every node has all the names it had.
+    pub fn names_lost(&self) -> u64 {
+        self.names_lost.get()
     }
 
     /// Notes what the operations to come change, until [`MetaStore::take_noted`].
@@ -218,6 +260,7 @@ impl MetaStore {
     /// What `operation` returns; `Io` once the store has failed, because nobody then knows what is on disk.
     pub fn write<T>(&mut self, operation: impl FnOnce(&WriteTxn<'_>) -> Result<T>) -> Result<T> {
         self.check_sound()?;
+        self.end_reading()?;
         if self.conn.is_autocommit() {
             self.run("BEGIN IMMEDIATE", "begin a transaction")?;
         }
@@ -284,6 +327,7 @@ impl MetaStore {
         if self.is_broken() {
             self.check_sound()?;
         }
+        self.end_reading()?;
         // Once a second at least: often enough for numbers of 32 bits.
         self.pages.look(&self.conn);
         if !self.conn.is_autocommit() && self.failed.is_none() {
@@ -352,6 +396,7 @@ impl MetaStore {
     /// Lets the database go. Every later read and write fails.
     pub fn close(&mut self) {
         self.failed = Some("closed".into());
+        self.is_reading.set(false);
         self.digests.get_mut().forget();
         // An empty database answers every read with an error, and the files of the old one are released.
         match Connection::open_in_memory() {
@@ -459,6 +504,40 @@ mod tests {
         assert!(lost.is_err());
         assert!(store.commit().is_err());
         assert!(store.commit().is_err());
+    }
+
+    #[test]
+    fn reads_one_upon_the_other_share_a_transaction_that_nobody_notices() {
+        let (directory, mut store) = store();
+        store.write(|txn| txn.set_setting("a", 1)).unwrap();
+        store.commit().unwrap();
+        for _ in 1..READS_ALONE {
+            assert_eq!(store.read().setting("a").unwrap(), Some(1));
+            assert!(store.conn.is_autocommit());
+        }
+        assert_eq!(store.read().setting("a").unwrap(), Some(1));
+        assert!(!store.conn.is_autocommit() && !store.is_dirty());
+        // Nothing was written, so nothing is committed.
+        let before = store.commits();
+        store.commit().unwrap();
+        assert_eq!(store.commits(), before);
+        assert!(store.conn.is_autocommit());
+
+        (0..READS_ALONE).for_each(|_| drop(store.read().setting("a")));
+        store.write(|txn| txn.set_setting("a", 2)).unwrap();
+        assert!(store.is_dirty() && !store.is_reading.get());
+        let beside = MetaStore::open_read_only(&directory.path().join("metadata.db")).unwrap();
+        assert_eq!(beside.read().setting("a").unwrap(), Some(1));
+        store.commit().unwrap();
+        drop(beside);
+
+        (0..READS_ALONE).for_each(|_| drop(store.read().setting("a")));
+        // The log can be emptied, and what others read is what was written.
+        store.checkpoint_all().unwrap();
+        assert_eq!(std::fs::metadata(directory.path().join("metadata.db-wal")).unwrap().len(), 0);
+        (0..READS_ALONE).for_each(|_| drop(store.read().setting("a")));
+        let beside = MetaStore::open_read_only(&directory.path().join("metadata.db")).unwrap();
+        assert_eq!(beside.read().setting("a").unwrap(), Some(2));
     }
 
     #[test]

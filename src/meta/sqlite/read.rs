@@ -31,6 +31,9 @@ macro_rules! select_node {
 
 pub(super) use select_node;
 
+/// How many columns [`select_node`] names: what comes behind them begins here.
+const BLOB_AT: usize = 15;
+
 pub(super) fn node_row(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
     let mode: u32 = row.get(1)?;
     let body = match (row.get::<_, Option<i64>>(13)?, row.get::<_, Option<i64>>(14)?) {
@@ -59,6 +62,10 @@ pub(super) fn node_row(row: &Row<'_>) -> rusqlite::Result<NodeRow> {
     })
 }
 
+fn no_row(blob: BlobId) -> Error {
+    Error::new(ErrorKind::Damaged, format!("blob {} has no row", blob.0))
+}
+
 pub(super) struct DigestColumn(pub(super) Digest);
 
 impl FromSql for DigestColumn {
@@ -76,17 +83,22 @@ macro_rules! select_blob {
 pub(super) use select_blob;
 
 pub(super) fn blob_row(row: &Row<'_>) -> rusqlite::Result<BlobRow> {
-    let stamp = match (row.get::<_, Option<i64>>(6)?, row.get(7)?) {
+    blob_row_from(row, 0)
+}
+
+/// A blob whose columns begin with this one.
+fn blob_row_from(row: &Row<'_>, first: usize) -> rusqlite::Result<BlobRow> {
+    let stamp = match (row.get::<_, Option<i64>>(first + 6)?, row.get(first + 7)?) {
         (Some(inode), Some(ctime)) => Some(Stamp { inode: inode.cast_unsigned(), ctime }),
         _ => None,
     };
     Ok(BlobRow {
-        id: BlobId(row.get(0)?),
-        digest: row.get::<_, DigestColumn>(1)?.0,
-        size: row.get(2)?,
-        blocks: row.get(3)?,
-        refs: row.get(4)?,
-        place: if row.get::<_, i64>(5)? == 0 { Place::Database } else { Place::File },
+        id: BlobId(row.get(first)?),
+        digest: row.get::<_, DigestColumn>(first + 1)?.0,
+        size: row.get(first + 2)?,
+        blocks: row.get(first + 3)?,
+        refs: row.get(first + 4)?,
+        place: if row.get::<_, i64>(first + 5)? == 0 { Place::Database } else { Place::File },
         stamp,
     })
 }
@@ -156,6 +168,29 @@ impl<'a> ReadTxn<'a> {
     /// `NotFound`, or what SQLite reports.
     pub fn node(&self, id: NodeId) -> Result<NodeRow> {
         self.find_node(id)?.ok_or_else(|| Error::new(ErrorKind::NotFound, "find a node"))
+    }
+
+    /// A node, and the blob that is its body, if one is.
+    ///
+    /// # Errors
+    /// `NotFound`; `Damaged` for a body without a row; what SQLite reports.
+    pub fn node_with_blob(&self, id: NodeId) -> Result<(NodeRow, Option<BlobRow>)> {
+        let found = self.one(
+            select_node!(
+                ", b.id, b.digest, b.size, b.blocks, b.refs, b.place, b.file_inode, b.file_ctime
+                 FROM node n LEFT JOIN blob b ON b.id = n.blob WHERE n.id = ?1"
+            ),
+            [id.0.cast_signed()],
+            |row| {
+                let blob =
+                    if row.get_ref(BLOB_AT)? == ValueRef::Null { None } else { Some(blob_row_from(row, BLOB_AT)?) };
+                Ok((node_row(row)?, blob))
+            },
+        )?;
+        match found.ok_or_else(|| Error::new(ErrorKind::NotFound, "find a node"))? {
+            (NodeRow { body: BodyRow::Blob(blob), .. }, None) => Err(no_row(blob)),
+            (node, blob) => Ok((node, blob)),
+        }
     }
 
     /// The node that a name leads to.
@@ -314,8 +349,7 @@ impl<'a> ReadTxn<'a> {
     /// # Errors
     /// `Damaged` when it does not exist: nodes name only blobs that do.
     pub fn blob(&self, id: BlobId) -> Result<BlobRow> {
-        self.one(select_blob!("WHERE id = ?1"), [id.0], blob_row)?
-            .ok_or_else(|| Error::new(ErrorKind::Damaged, format!("blob {} has no row", id.0)))
+        self.one(select_blob!("WHERE id = ?1"), [id.0], blob_row)?.ok_or_else(|| no_row(id))
     }
 
     /// The bytes of a small body as they are stored; `None` when they are missing.

@@ -1,14 +1,14 @@
 //! Changing rows, inside one operation.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 
-use rusqlite::params;
+use rusqlite::{ffi, params};
 
 use super::digests::Fate;
 use super::read::ReadTxn;
 use super::sql;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{AttrRow, BlobId, BodyChange, BodyRow, NodeRow, Place, StagingId, Stamp};
 use crate::model::{Attr, Change, Digest, Name, NodeId, Timestamp};
 
@@ -18,6 +18,7 @@ pub struct WriteTxn<'a> {
     read: ReadTxn<'a>,
     /// Where to note what is changed, when somebody wants to know.
     noted: Option<&'a RefCell<Vec<Change>>>,
+    names_lost: &'a Cell<u64>,
 }
 
 impl<'a> Deref for WriteTxn<'a> {
@@ -29,8 +30,13 @@ impl<'a> Deref for WriteTxn<'a> {
 }
 
 impl<'a> WriteTxn<'a> {
-    pub(super) fn new(read: ReadTxn<'a>, noted: Option<&'a RefCell<Vec<Change>>>) -> Self {
-        Self { read, noted }
+    pub(super) fn new(read: ReadTxn<'a>, noted: Option<&'a RefCell<Vec<Change>>>, names_lost: &'a Cell<u64>) -> Self {
+        Self { read, noted, names_lost }
+    }
+
+    /// As [`MetaStore::names_lost`](super::MetaStore::names_lost).
+    pub fn names_lost(&self) -> u64 {
+        self.names_lost.get()
     }
 
     /// What stat(2) tells of a node is about to change.
@@ -111,15 +117,23 @@ impl<'a> WriteTxn<'a> {
     /// A new name, at the end of the listing of its directory.
     ///
     /// # Errors
-    /// What SQLite reports; the name must be free.
+    /// `Exists` for a name that is not free; what SQLite reports.
     pub fn insert_entry(&self, parent: NodeId, name: Name<'_>, node: NodeId) -> Result<()> {
         self.note_name(parent, name);
-        self.change(
-            "INSERT INTO entry (parent, name, node, place)
-             VALUES (?1, ?2, ?3, 1 + COALESCE((SELECT MAX(place) FROM entry WHERE parent = ?1), 2))",
-            params![parent.0.cast_signed(), name.as_bytes(), node.0.cast_signed()],
-        )?;
-        Ok(())
+        let inserted = self
+            .read
+            .conn
+            .prepare_cached(
+                "INSERT INTO entry (parent, name, node, place)
+                 VALUES (?1, ?2, ?3, 1 + COALESCE((SELECT MAX(place) FROM entry WHERE parent = ?1), 2))",
+            )
+            .and_then(|mut s| s.execute(params![parent.0.cast_signed(), name.as_bytes(), node.0.cast_signed()]));
+        inserted.map(drop).map_err(|e| match e.sqlite_error() {
+            Some(refusal) if refusal.extended_code == ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
+                Error::new(ErrorKind::Exists, "make a name")
+            }
+            _ => sql("change the database")(e),
+        })
     }
 
     /// Points a name at another node.
@@ -128,6 +142,7 @@ impl<'a> WriteTxn<'a> {
     /// What SQLite reports.
     pub fn update_entry(&self, parent: NodeId, name: Name<'_>, node: NodeId) -> Result<()> {
         self.note_name(parent, name);
+        self.names_lost.set(self.names_lost.get() + 1);
         self.change(
             "UPDATE entry SET node = ?3 WHERE parent = ?1 AND name = ?2",
             params![parent.0.cast_signed(), name.as_bytes(), node.0.cast_signed()],
@@ -141,6 +156,7 @@ impl<'a> WriteTxn<'a> {
     /// What SQLite reports.
     pub fn delete_entry(&self, parent: NodeId, name: Name<'_>) -> Result<()> {
         self.note_name(parent, name);
+        self.names_lost.set(self.names_lost.get() + 1);
         self.change(
             "DELETE FROM entry WHERE parent = ?1 AND name = ?2",
             params![parent.0.cast_signed(), name.as_bytes()],
