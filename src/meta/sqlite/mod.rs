@@ -16,7 +16,7 @@ mod snapshot;
 mod work;
 mod write;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use self::pages::PageCounts;
 use digests::Digests;
+use work::shown::Changed;
 
 pub use figures::Figures;
 pub use invariants::{Violations, invariants};
@@ -70,6 +71,8 @@ pub struct MetaStore {
     noted: Option<RefCell<Vec<Change>>>,
     /// What finds blobs by their digests.
     digests: RefCell<Digests>,
+    /// Whether there may be work items.
+    items: Cell<bool>,
     commits: Commits,
     pages: PageCounts,
 }
@@ -138,6 +141,8 @@ impl MetaStore {
             .write(true)
             .open(&wal)
             .map_err(|e| Error::io("open the write-ahead log of the database", e))?;
+        // A database that cannot tell is about to be repaired.
+        let items = conn.query_row("SELECT EXISTS (SELECT 1 FROM work)", [], |row| row.get(0)).unwrap_or(true);
         let store = Self {
             conn,
             path: path.to_owned(),
@@ -147,6 +152,7 @@ impl MetaStore {
             broken: Arc::default(),
             noted: None,
             digests: RefCell::default(),
+            items: Cell::new(items),
             commits: Commits::default(),
             pages: PageCounts::default(),
         };
@@ -178,6 +184,7 @@ impl MetaStore {
             broken: Arc::default(),
             noted: None,
             digests: RefCell::default(),
+            items: Cell::default(),
             commits: Commits::default(),
             pages: PageCounts::default(),
         })
@@ -198,8 +205,12 @@ impl MetaStore {
         ReadTxn::new(&self.conn, &self.digests)
     }
 
-    fn txn(&self) -> WriteTxn<'_> {
-        WriteTxn::new(self.read(), self.noted.as_ref())
+    /// Does what an operation does, and what follows from it for the rows of work items.
+    fn carry_out<T>(&self, operation: impl FnOnce(&WriteTxn<'_>) -> Result<T>) -> Result<T> {
+        let txn = WriteTxn::new(self.read(), self.noted.as_ref(), Changed::new(&self.items));
+        let value = operation(&txn)?;
+        txn.show_changed()?;
+        Ok(value)
     }
 
     /// Notes what the operations to come change, until [`MetaStore::take_noted`].
@@ -224,7 +235,7 @@ impl MetaStore {
         Digests::begin(&self.digests, &self.conn)?;
         self.run("SAVEPOINT op", "begin an operation")?;
         // A bug that panics must not leave half an operation behind for the next commit.
-        let ran = catch_unwind(AssertUnwindSafe(|| operation(&self.txn())));
+        let ran = catch_unwind(AssertUnwindSafe(|| self.carry_out(operation)));
         let outcome = ran.unwrap_or_else(|panic| {
             self.undo().ok();
             resume_unwind(panic)
