@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::errno::{Errno, Outcome, answer as answer_uncounted};
+use super::handlers::Handlers;
 use crate::model::NodeId;
 use crate::stats::{Op, Traffic, Via};
 
@@ -12,15 +13,16 @@ use crate::stats::{Op, Traffic, Via};
 /// # Errors
 /// The number to answer.
 pub(super) fn answer<T>(
-    traffic: &Traffic,
+    handlers: &Handlers,
     via: Via,
     op: Op,
     node: NodeId,
     run: impl FnOnce() -> Outcome<T>,
 ) -> Result<T, Errno> {
     let began = Instant::now();
+    handlers.wakeful().beat(began);
     let outcome = answer_uncounted(op.word(), node, run);
-    traffic.answered(via, op, began.elapsed(), outcome.as_ref().err().map(|errno| errno.get()));
+    handlers.traffic().answered(via, op, began.elapsed(), outcome.as_ref().err().map(|errno| errno.get()));
     outcome
 }
 

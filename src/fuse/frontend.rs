@@ -60,7 +60,7 @@ impl Frontend {
 
 impl Frontend {
     fn answer<T>(&self, op: Op, node: NodeId, run: impl FnOnce() -> Outcome<T>) -> Result<T, Errno> {
-        counting::answer(self.handlers.traffic(), Via::DevFuse, op, node, run)
+        counting::answer(&self.handlers, Via::DevFuse, op, node, run)
     }
 
     /// The answer to what the kernel does by itself once it has heard that nobody else does.

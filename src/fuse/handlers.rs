@@ -19,6 +19,7 @@ use super::known::Known;
 use super::locking::{Asked, Locking, Reply};
 use super::polls::Polls;
 use super::programs::Programs;
+use super::wakeful::Wakeful;
 use crate::error::{Error, ErrorKind};
 use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
 use crate::stats::Traffic;
@@ -83,12 +84,13 @@ pub(super) struct Handlers {
     locking: Option<Locking>,
     polls: Polls,
     programs: Programs,
+    wakeful: Wakeful,
 }
 
 impl Handlers {
     /// `notices`: a descriptor of the mount. `device`: another one, where passthrough is wanted. `lifetime`: how long the
     /// kernel may believe names and attributes; with zero it caches nothing. `locks`: they are kept in the store. `traffic`:
-    /// where requests are counted.
+    /// where requests are counted. `wakeful`: who is told of each.
     pub(super) fn new(
         view: Arc<View>,
         notices: File,
@@ -96,16 +98,22 @@ impl Handlers {
         lifetime: Duration,
         locks: bool,
         traffic: Arc<Traffic>,
+        wakeful: Wakeful,
     ) -> Self {
         let locking = locks.then(|| Locking::new(Arc::clone(&view)));
         let polls = Polls::new(Arc::clone(&view), notices);
         let (backing, programs) = (Backing::new(device), Programs::default());
-        Self { locking, polls, programs, view, backing, lifetime, known: Arc::new(Known::new()), traffic }
+        Self { locking, polls, programs, view, backing, lifetime, known: Arc::new(Known::new()), traffic, wakeful }
     }
 
     /// Where the requests are counted.
     pub(super) fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
+    }
+
+    /// Who keeps processors awake.
+    pub(super) fn wakeful(&self) -> &Wakeful {
+        &self.wakeful
     }
 
     /// Finds out whether files in `directory` can be handed to the kernel; before the first request.

@@ -20,6 +20,7 @@
 //! | `fuser_types` | types of fuser from and to ours |
 //! | `errno` | the table of errno numbers, and the guard round each request |
 //! | `counting` | counting each request on its way through that guard |
+//! | `wakeful` | keeping processors awake while requests come densely |
 //! | `programs` | files from which programs run |
 //! | `existing` | files that are there although they were to be made |
 //! | `backing` | files handed to the kernel (passthrough) |
@@ -51,6 +52,7 @@ mod programs;
 mod ring;
 mod session;
 mod teller;
+mod wakeful;
 
 pub use control::{Abort, Guard};
 pub(crate) use courier::own_descriptors;

@@ -46,6 +46,8 @@ pub struct Manner {
     pub cache_seconds: f64,
     /// Bodies may be handed to the kernel where it and the privilege allow it.
     pub passthrough: bool,
+    /// Processors are kept awake while requests come densely, where this process may ask for that.
+    pub low_latency: bool,
 }
 
 impl Default for Manner {
@@ -61,6 +63,7 @@ impl Default for Manner {
             dirsync: false,
             cache_seconds: CACHE_SECONDS_DEFAULT,
             passthrough: true,
+            low_latency: true,
         }
     }
 }

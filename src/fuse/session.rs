@@ -27,6 +27,7 @@ use super::options::MountOptions;
 use super::place::{clear_dead, spelled_by_kernel};
 use super::ring::{self, Obstacle, Prepared, Ring};
 use super::teller::Teller;
+use super::wakeful::Wakeful;
 use crate::advice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Transport;
@@ -229,7 +230,9 @@ impl Mount {
         let traffic = Arc::new(Traffic::new(mountpoint, errno::word));
         view.vfs().stats().watch(&traffic);
         let (locks, counted) = (options.store_locks, Arc::clone(&traffic));
-        let handlers = Arc::new(Handlers::new(Arc::clone(&view), notices, second, lifetime, locks, counted));
+        let wakeful = Wakeful::new(options.manner.low_latency, &traffic);
+        let handlers = Handlers::new(Arc::clone(&view), notices, second, lifetime, locks, counted, wakeful);
+        let handlers = Arc::new(handlers);
         // Before the first request: what it is told to believe, it has to hear about.
         let ear = Ear::new(view, Teller::new(third.into(), Arc::clone(handlers.known()), traffic));
         let agreed = ring.as_ref().map(|_| Arc::new(AtomicBool::new(false)));

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `histogram` | durations and sizes by order of magnitude, and quantiles of them |
 //! | `counter` | a number that all cores add to |
+//! | `pulse` | how densely something comes |
 //! | `op` | kinds of requests |
 //! | `traffic` | the requests of one mount |
 //! | `store` | what an open store does: commits, seals, caches |
@@ -16,6 +17,7 @@
 mod counter;
 mod histogram;
 mod op;
+mod pulse;
 mod report;
 mod store;
 mod traffic;
@@ -23,6 +25,7 @@ mod traffic;
 pub use counter::{Cache, CacheReport, Counter};
 pub use histogram::{Distribution, Histogram};
 pub use op::{Op, Via};
+pub use pulse::Pulse;
 pub use report::{Backlog, BodyReport, CommitReport, Report, StoreReport};
 pub use store::{Bodies, Commits, Pages, Stats};
 pub use traffic::{RequestReport, Traffic, TrafficReport};

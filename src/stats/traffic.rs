@@ -26,6 +26,8 @@ pub struct Traffic {
     granted: AtomicU64,
     refused: AtomicU64,
     notices: AtomicU64,
+    kept_awake: AtomicU64,
+    awake_nanos: AtomicU64,
 }
 
 /// What one core has counted.
@@ -67,6 +69,8 @@ impl Traffic {
             granted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             notices: AtomicU64::new(0),
+            kept_awake: AtomicU64::new(0),
+            awake_nanos: AtomicU64::new(0),
         }
     }
 
@@ -106,6 +110,16 @@ impl Traffic {
         self.notices.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Processors are kept awake from now on, because requests come densely.
+    pub fn keeps_awake(&self) {
+        self.kept_awake.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// They were, for so long.
+    pub fn kept_awake(&self, time: Duration) {
+        self.awake_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// What was counted so far.
     #[must_use]
     pub fn look(&self) -> TrafficReport {
@@ -140,6 +154,8 @@ impl Traffic {
             passthrough_granted: self.granted.load(Ordering::Relaxed),
             passthrough_refused: self.refused.load(Ordering::Relaxed),
             notices: self.notices.load(Ordering::Relaxed),
+            kept_awake: self.kept_awake.load(Ordering::Relaxed),
+            awake_nanos: self.awake_nanos.load(Ordering::Relaxed),
         }
     }
 }
@@ -164,6 +180,10 @@ pub struct TrafficReport {
     pub passthrough_refused: u64,
     /// Messages to the kernel about changes from elsewhere.
     pub notices: u64,
+    /// How often processors were kept awake, because requests came densely.
+    pub kept_awake: u64,
+    /// For how long in all, in nanoseconds.
+    pub awake_nanos: u64,
 }
 
 /// The requests of one kind that came on one way.
@@ -208,6 +228,8 @@ impl TrafficReport {
             passthrough_granted: less(self.passthrough_granted, earlier.passthrough_granted),
             passthrough_refused: less(self.passthrough_refused, earlier.passthrough_refused),
             notices: less(self.notices, earlier.notices),
+            kept_awake: less(self.kept_awake, earlier.kept_awake),
+            awake_nanos: less(self.awake_nanos, earlier.awake_nanos),
         }
     }
 
@@ -215,7 +237,7 @@ impl TrafficReport {
     pub(crate) fn weight(&self) -> usize {
         let requests: usize = self.requests.iter().map(|request| request.took.weight() + request.kind.len() + 16).sum();
         let errors: usize = self.errors.iter().map(|(word, _)| word.len() + 16).sum();
-        self.mountpoint.len() + requests + errors + 96
+        self.mountpoint.len() + requests + errors + 112
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -29,6 +30,29 @@ fn number(counters: &Value, place: &str) -> u64 {
 /// How many requests of a kind came on one way.
 fn requests(counters: &Value, transport: &str, kind: &str) -> u64 {
     number(counters, &format!("/mounts/0/requests/{transport}/{kind}/count"))
+}
+
+/// Where the kernel knows sleeping states of its processors, they are kept awake while requests come densely.
+#[test]
+fn a_burst_of_requests_keeps_processors_awake() {
+    let can = Path::new("/sys/devices/system/cpu/cpu0/cpuidle").exists() && Path::new("/dev/cpu_dma_latency").exists();
+    for (options, expected) in [("low_latency", can), ("no_low_latency", false)] {
+        let mounted = Mounted::with(&["-o", options]);
+        let root = mounted.root().to_owned();
+        let kept = |mounted: &Mounted| number(&look(&mounted.data_dir()), "/mounts/0/kept_awake");
+        // However slow the machine: many together are dense, sooner or later, and the last burst has to end to count.
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            (0..200).for_each(|at| drop(fs::metadata(root.join(format!("nobody-{at}-{:?}", Instant::now())))));
+            let kept = kept(&mounted) > 0;
+            assert!(expected || !kept, "{options}");
+            if kept || !expected {
+                break;
+            }
+            assert!(Instant::now() < deadline, "2,000 requests a second were never reached");
+        }
+        mounted.finish();
+    }
 }
 
 #[test]

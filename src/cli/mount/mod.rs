@@ -59,6 +59,9 @@ Mount options (-o):
   cache_seconds=N         how long the kernel may believe names and attributes (default 3600)
   passthrough, no_passthrough
                           big files are served by the kernel alone where it can (default), or never
+  low_latency, no_low_latency
+                          processors are kept awake while requests come densely, where the daemon is root's
+                          (default), or never
   threads=N               how many threads answer over /dev/fuse
   transport=HOW           as --transport
   locks=store, locks=local

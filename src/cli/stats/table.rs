@@ -40,12 +40,14 @@ fn mount(text: &mut String, mount: &TrafficReport, seconds: f64) {
     }
     writeln!(
         text,
-        "  read {}, written {}; opens for the kernel alone {}, refused {}; notices {}",
+        "  read {}, written {}; opens for the kernel alone {}, refused {}; notices {}; processors kept awake {} times, {}",
         size(mount.bytes_read),
         size(mount.bytes_written),
         mount.passthrough_granted,
         mount.passthrough_refused,
         mount.notices,
+        mount.kept_awake,
+        duration(mount.awake_nanos),
     )
     .ok();
 }

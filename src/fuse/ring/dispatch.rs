@@ -45,7 +45,7 @@ pub(super) fn serve(
 ) -> Answer {
     let node = NodeId(header.node);
     let run = || run(handlers, header, arguments, payload, filled, patience);
-    match counting::answer(handlers.traffic(), Via::IoUring, kind(header.opcode), node, run) {
+    match counting::answer(handlers, Via::IoUring, kind(header.opcode), node, run) {
         Ok(length) => Answer { error: 0, length },
         Err(errno) => Answer { error: -errno.get(), length: 0 },
     }

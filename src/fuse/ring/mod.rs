@@ -18,6 +18,7 @@
 //! | `channel` | memory and commands, shared with the kernel; all `unsafe` |
 //! | `queue` | the life of a thread |
 //! | `relief` | who steps in for a thread that waits for a lock |
+//! | `seat` | on which core a thread runs |
 //! | `cores` | which cores there are |
 //! | `obstacle` | why there is no ring, and what mends it |
 
@@ -30,6 +31,7 @@ mod encode;
 mod obstacle;
 mod queue;
 mod relief;
+mod seat;
 
 use std::collections::HashMap;
 use std::io;

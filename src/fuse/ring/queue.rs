@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-use log::{debug, error};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use log::error;
 
 use super::channel::Channel;
 use super::dispatch;
 use super::relief::Relief;
+use super::seat::Seat;
 use crate::fuse::control::Abort;
 use crate::fuse::handlers::Handlers;
 
@@ -72,7 +72,7 @@ impl Thread {
 }
 
 fn live(core: u16, report: &Sender<io::Result<()>>, told: &Receiver<Order>) -> io::Result<()> {
-    pin(core);
+    let mut seat = Seat::take(core);
     // Nobody listens to a report any more once another thread's was bad.
     let mut channel = match Channel::new(core) {
         Ok(channel) => channel,
@@ -86,7 +86,7 @@ fn live(core: u16, report: &Sender<io::Result<()>>, told: &Receiver<Order>) -> i
         match order {
             Order::Register(device) => drop(report.send(channel.register(device))),
             Order::Serve { handlers, connection, relief } => {
-                let ended = serve(&mut channel, &handlers, &relief, core);
+                let ended = serve(&mut channel, &handlers, &relief, core, &mut seat);
                 relief.end();
                 if let Err(error) = &ended {
                     error!("serve the queue of core {core}: {error}; the mount ends");
@@ -99,24 +99,21 @@ fn live(core: u16, report: &Sender<io::Result<()>>, told: &Receiver<Order>) -> i
     Ok(())
 }
 
-fn serve(channel: &mut Channel, handlers: &Handlers, relief: &Arc<Relief>, core: u16) -> io::Result<()> {
-    let patience = Some((relief, core));
+fn serve(
+    channel: &mut Channel,
+    handlers: &Handlers,
+    relief: &Arc<Relief>,
+    core: u16,
+    seat: &mut Seat,
+) -> io::Result<()> {
+    let (patience, company) = (Some((relief, core)), relief.company());
     while channel.serve(|header, arguments, payload, filled| {
+        company.note(header.pid);
         dispatch::serve(handlers, header, arguments, payload, filled, patience)
-    })? {}
-    Ok(())
-}
-
-/// Keeps this thread on the core whose requests it serves: waking one on another core costs more than most requests do.
-pub(super) fn pin(core: u16) {
-    let mut cores = CpuSet::new();
-    if usize::from(core) < CpuSet::MAX_CPU {
-        cores.set(core.into());
-        // A core that does not run, or that this process may not use: its requests are served from another.
-        if let Err(error) = sched_setaffinity(None, &cores) {
-            debug!("serve the queue of core {core} from any core: {error}");
-        }
+    })? {
+        seat.set_free(core, company.is_alone() && handlers.wakeful().is_awake());
     }
+    Ok(())
 }
 
 /// Ends a mount from below: fuse.rst in the kernel's documentation.

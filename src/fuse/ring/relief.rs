@@ -20,7 +20,8 @@ use log::{debug, warn};
 use parking_lot::Mutex;
 
 use super::ENTRIES_PER_CORE;
-use super::queue::{Order, Thread, pin};
+use super::queue::{Order, Thread};
+use super::seat::{Company, Seat};
 use crate::fuse::courier::own_descriptors;
 use crate::fuse::errno::Errno;
 use crate::fuse::handlers::Handlers;
@@ -35,6 +36,7 @@ pub(super) struct Relief {
     device: Arc<OwnedFd>,
     connection: u64,
     mountpoint: PathBuf,
+    company: Company,
     state: Mutex<State>,
 }
 
@@ -65,7 +67,7 @@ impl Relief {
         serving: HashMap<u16, u16>,
     ) -> Self {
         let state = Mutex::new(State { serving, ..State::default() });
-        Self { handlers, device, connection, mountpoint, state }
+        Self { handlers, device, connection, mountpoint, company: Company::default(), state }
     }
 
     /// Makes sure that this thread, one of `core`, may wait.
@@ -97,6 +99,11 @@ impl Relief {
             self.nudge(core);
         }
         Ok(Waiting { relief: self, core })
+    }
+
+    /// Who asks.
+    pub(super) fn company(&self) -> &Company {
+        &self.company
     }
 
     /// The mount has ended: nobody waits any more.
@@ -138,7 +145,7 @@ impl Relief {
                 debug!("what is queued on core {core} waits for the next request there: {e}");
                 return;
             }
-            pin(core);
+            Seat::take(core);
             if let Err(e) = rustix::fs::statfs(&mountpoint) {
                 debug!("nudge the queue of core {core}: {e}");
             }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::super::abi::*;
 use super::*;
+use crate::fuse::wakeful::Wakeful;
 use crate::model::{Name, Principal, Timestamp, perm};
 use crate::stats::Traffic;
 use crate::vfs::{StoreOptions, Vfs};
@@ -39,9 +40,10 @@ impl Subject {
         Vfs::init(&data_dir, Caller { uid: 0, gid: 0 }, Timestamp::now).unwrap();
         let options = StoreOptions { data_dir, read_only: false, clock: Timestamp::now };
         let vfs = Vfs::open_store(options).unwrap();
-        let (view, traffic) = (View::new(Arc::clone(&vfs), principal), Traffic::new(Vec::new(), |_| ""));
+        let (view, traffic) = (View::new(Arc::clone(&vfs), principal), Arc::new(Traffic::new(Vec::new(), |_| "")));
+        let wakeful = Wakeful::new(false, &traffic);
         let nowhere = tempfile::tempfile().unwrap();
-        let handlers = Handlers::new(view, nowhere, None, Duration::from_secs(1), false, traffic.into());
+        let handlers = Handlers::new(view, nowhere, None, Duration::from_secs(1), false, traffic, wakeful);
         Self { handlers, vfs, _directory: directory }
     }
 
