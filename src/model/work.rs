@@ -29,10 +29,10 @@ pub mod key {
     /// Whatever its owner wants it to be found by.
     pub const TAGS: &[u8] = b"user.tags";
 
-    /// Whether the row of a work item shows the text of the attribute of this key, and nothing else follows from it.
+    /// Whether the row of a work item holds the text of the attribute of this key.
     #[must_use]
     pub fn is_shown(key: &[u8]) -> bool {
-        [WORKER_ID, TAGS].contains(&key)
+        [WORKER_ID, STARTED_AT, TAGS].contains(&key)
     }
 
     /// Whether the row of a work item follows from the attribute of this key.

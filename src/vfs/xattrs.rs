@@ -87,8 +87,6 @@ impl Vfs {
             if key::is_kept(key) {
                 side.queue_used = true;
                 keeper(txn, side, now, *scope).attribute_set(&node, key, value)?;
-            } else if side.queue_used && key::is_shown(key) {
-                txn.show_work(id)?;
             }
             Ok(())
         })
@@ -124,8 +122,6 @@ impl Vfs {
             if side.queue_used && key::is_kept(key) {
                 let node = txn.node(id)?;
                 keeper(txn, side, now, Scope::EVERYTHING).attribute_removed(&node, key)?;
-            } else if side.queue_used && key::is_shown(key) {
-                txn.show_work(id)?;
             }
             Ok(())
         })

@@ -116,6 +116,7 @@ fn circles(read: ReadTxn<'_>) -> Result<Vec<(NodeId, NodeId)>> {
 /// # Errors
 /// What the database reports.
 pub fn mend(txn: &WriteTxn<'_>) -> Result<Vec<String>> {
+    txn.show_changed()?;
     if txn.work_violations()?.is_empty() && violations(**txn)?.is_empty() {
         return Ok(Vec::new());
     }
@@ -166,12 +167,12 @@ pub fn rebuild(txn: &WriteTxn<'_>) -> Result<Vec<String>> {
     }
     txn.delete_all_work()?;
     for row in &rows {
-        txn.put_work(row)?;
+        txn.insert_work(row)?;
     }
     for row in &rows {
         let open = txn.count_open_dependencies(row.node)?;
         if open > 0 {
-            txn.put_work(&WorkRow { open, ..*row })?;
+            txn.update_work(&WorkRow { open, ..*row })?;
         }
     }
     txn.recount_work()?;

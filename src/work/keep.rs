@@ -65,7 +65,7 @@ impl<'a> Keeper<'a> {
             key::STATUS => self.set_status(node, Status::parse(value)?),
             key::PRIORITY => work::parse_priority(value).and_then(|_| self.refresh(node)),
             key::LEASE_UNTIL => work::parse_lease(value).and_then(|_| self.refresh(node)),
-            key::STARTED_AT => self.refresh(node).and_then(|()| self.txn.show_work(node.attr.id)),
+            key::STARTED_AT => self.refresh(node),
             key::DEPENDS_ON => self.set_dependencies(node, &work::parse_depends_on(value)?),
             _ => Ok(()),
         }
@@ -82,7 +82,7 @@ impl<'a> Keeper<'a> {
         match key {
             key::STATUS => self.leave(node.attr.id, None),
             key::DEPENDS_ON => self.set_dependencies(node, &[]),
-            key if key::is_kept(key) => self.refresh(node).and_then(|()| self.txn.show_work(node.attr.id)),
+            key if key::is_kept(key) => self.refresh(node),
             _ => Ok(()),
         }
     }
@@ -106,7 +106,6 @@ impl<'a> Keeper<'a> {
                 Some(Ok(status)) => {
                     self.set_status(&node, status)?;
                     self.refresh(&node)?;
-                    self.txn.show_work(*id)?;
                 }
                 _ => self.leave(*id, None)?,
             }
@@ -154,10 +153,6 @@ impl<'a> Keeper<'a> {
         let open = old.map_or_else(|| self.txn.count_open_dependencies(id), |row| Ok(row.open))?;
         let row = WorkRow { claim, open, ..derive(self.txn, node, status)? };
         self.put(old.as_ref(), &row)?;
-        if old.is_some() {
-            // A new row has them already.
-            self.txn.show_work(id)?;
-        }
         if (was == Some(Status::Completed)) != (status == Status::Completed) {
             self.tell_dependents(id)?;
         }
@@ -293,7 +288,11 @@ impl<'a> Keeper<'a> {
         if old == Some(row) {
             return Ok(());
         }
-        self.txn.put_work(row)?;
+        if old.is_some() {
+            self.txn.update_work(row)?;
+        } else {
+            self.txn.insert_work(row)?;
+        }
         let from = old.map(WorkRow::state);
         if from != Some(row.state()) {
             self.moved.push(Moved { node: row.node, from, to: Some(row.state()), last_name: None });

@@ -23,7 +23,7 @@ impl MetaStore {
         let began = Instant::now();
         let ran = self.run("BEGIN IMMEDIATE", "begin a transaction").map(|()| {
             // A bug that panics must not leave half an operation behind for the next commit.
-            catch_unwind(AssertUnwindSafe(|| operation(&self.txn())))
+            catch_unwind(AssertUnwindSafe(|| self.carry_out(operation)))
         });
         let outcome = match ran {
             Err(e) => Err(e),

@@ -29,6 +29,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use self::pages::PageCounts;
 use digests::Digests;
+use work::shown::Changed;
 
 pub use figures::Figures;
 pub use invariants::{Violations, invariants};
@@ -80,6 +81,8 @@ pub struct MetaStore {
     is_reading: Cell<bool>,
     /// How often a name was removed, or led elsewhere, since the store was opened.
     names_lost: Cell<u64>,
+    /// Whether there may be work items.
+    items: Cell<bool>,
     commits: Commits,
     pages: PageCounts,
 }
@@ -148,6 +151,8 @@ impl MetaStore {
             .write(true)
             .open(&wal)
             .map_err(|e| Error::io("open the write-ahead log of the database", e))?;
+        // A database that cannot tell is about to be repaired.
+        let items = conn.query_row("SELECT EXISTS (SELECT 1 FROM work)", [], |row| row.get(0)).unwrap_or(true);
         let store = Self {
             conn,
             path: path.to_owned(),
@@ -160,6 +165,7 @@ impl MetaStore {
             reads_alone: Cell::default(),
             is_reading: Cell::default(),
             names_lost: Cell::default(),
+            items: Cell::new(items),
             commits: Commits::default(),
             pages: PageCounts::default(),
         };
@@ -194,6 +200,7 @@ impl MetaStore {
             reads_alone: Cell::default(),
             is_reading: Cell::default(),
             names_lost: Cell::default(),
+            items: Cell::default(),
             commits: Commits::default(),
             pages: PageCounts::default(),
         })
@@ -235,8 +242,17 @@ impl MetaStore {
         if self.is_reading.replace(false) { self.run("COMMIT", "end reading") } else { Ok(()) }
     }
 
-    fn txn(&self) -> WriteTxn<'_> {
-        WriteTxn::new(ReadTxn::new(&self.conn, &self.digests), self.noted.as_ref(), &self.names_lost)
+    /// Does what an operation does, and what follows from it for the rows of work items.
+    fn carry_out<T>(&self, operation: impl FnOnce(&WriteTxn<'_>) -> Result<T>) -> Result<T> {
+        let txn = WriteTxn::new(
+            ReadTxn::new(&self.conn, &self.digests),
+            self.noted.as_ref(),
+            &self.names_lost,
+            Changed::new(&self.items),
+        );
+        let value = operation(&txn)?;
+        txn.show_changed()?;
+        Ok(value)
     }
 
     /// Grows with each name that is removed, or led elsewhere: as long as it stays, every node has all the names it had.
@@ -267,7 +283,7 @@ impl MetaStore {
         Digests::begin(&self.digests, &self.conn)?;
         self.run("SAVEPOINT op", "begin an operation")?;
         // A bug that panics must not leave half an operation behind for the next commit.
-        let ran = catch_unwind(AssertUnwindSafe(|| operation(&self.txn())));
+        let ran = catch_unwind(AssertUnwindSafe(|| self.carry_out(operation)));
         let outcome = ran.unwrap_or_else(|panic| {
             self.undo().ok();
             resume_unwind(panic)

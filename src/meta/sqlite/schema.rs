@@ -1,15 +1,16 @@
 //! The tables, a sentence for every column.
 //!
 //! The format's number is `PRAGMA user_version`. A change of the schema is a new number and a step in [`migrate`]; a store
-//! of a later number is refused. Of formats 1 to 3 no version was released.
+//! of a later number is refused. Of formats 1 to 4 no version was released.
 
 use rusqlite::Connection;
 
-use super::work::schema::{FORGET_QUEUE, FROM_FORMAT_3, INDEXES, TABLES, TRIGGERS, VIEWS, WORK};
+use super::work::schema::{FORGET_QUEUE, FROM_FORMAT_4, INDEXES, TABLES, TRIGGERS, WORK};
+use super::work::views::VIEWS;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The format of stores that this code writes, and the latest that it reads.
-pub const FORMAT: i64 = 4;
+pub const FORMAT: i64 = 5;
 
 /// `PRAGMA application_id`: "nxfs", so that file(1) and fsck can tell the database from another's.
 pub(super) const APPLICATION_ID: i64 = 0x6e78_6673;
@@ -128,7 +129,7 @@ pub(super) fn migrate(conn: &Connection, format: i64) -> rusqlite::Result<()> {
     }
     let queue = match format {
         1 => format!("{JSON} {WORK} {INDEXES} {TABLES} {TRIGGERS} {VIEWS} {QUEUE_UNKNOWN}"),
-        _ => format!("{FORGET_QUEUE} {WORK} {FROM_FORMAT_3} {INDEXES} {TRIGGERS} {VIEWS}"),
+        _ => format!("{FORGET_QUEUE} {WORK} {FROM_FORMAT_4} {INDEXES} {TRIGGERS} {VIEWS}"),
     };
     let blobs = if format < 3 { format!("{FORGET_BLOBS} {BLOBS} {FROM_FORMAT_2}") } else { String::new() };
     // The views name tables, and are to go on naming them: sqlite.org/lang_altertable.html.

@@ -8,8 +8,10 @@ use rusqlite::{ffi, params};
 use super::digests::Fate;
 use super::read::ReadTxn;
 use super::sql;
+use super::work::shown::{Changed, Of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{AttrRow, BlobId, BodyChange, BodyRow, NodeRow, Place, StagingId, Stamp};
+use crate::model::work::key;
 use crate::model::{Attr, Change, Digest, Name, NodeId, Timestamp};
 
 /// Reads and writes rows, inside one operation.
@@ -19,6 +21,8 @@ pub struct WriteTxn<'a> {
     /// Where to note what is changed, when somebody wants to know.
     noted: Option<&'a RefCell<Vec<Change>>>,
     names_lost: &'a Cell<u64>,
+    /// Nodes that may be items, for their rows in the queue.
+    pub(super) changed: Changed<'a>,
 }
 
 impl<'a> Deref for WriteTxn<'a> {
@@ -30,8 +34,13 @@ impl<'a> Deref for WriteTxn<'a> {
 }
 
 impl<'a> WriteTxn<'a> {
-    pub(super) fn new(read: ReadTxn<'a>, noted: Option<&'a RefCell<Vec<Change>>>, names_lost: &'a Cell<u64>) -> Self {
-        Self { read, noted, names_lost }
+    pub(super) fn new(
+        read: ReadTxn<'a>,
+        noted: Option<&'a RefCell<Vec<Change>>>,
+        names_lost: &'a Cell<u64>,
+        changed: Changed<'a>,
+    ) -> Self {
+        Self { read, noted, names_lost, changed }
     }
 
     /// As [`MetaStore::names_lost`](super::MetaStore::names_lost).
@@ -50,6 +59,13 @@ impl<'a> WriteTxn<'a> {
     fn note_name(&self, parent: NodeId, name: Name<'_>) {
         if let Some(noted) = self.noted {
             Change::Name { parent, name: name.as_bytes().into() }.add_to(&mut noted.borrow_mut());
+        }
+    }
+
+    /// An attribute is about to change: the row of a work item may show it.
+    fn note_attribute(&self, id: NodeId, key: &[u8]) {
+        if key::is_shown(key) {
+            self.changed.note(id, Of::Facts);
         }
     }
 
@@ -183,6 +199,7 @@ impl<'a> WriteTxn<'a> {
     /// What SQLite reports.
     pub fn add_links(&self, id: NodeId, now: Timestamp, links: i64) -> Result<()> {
         self.note_node(id);
+        self.changed.note(id, Of::Names);
         self.change(
             "UPDATE node SET ctime = ?2, nlink = nlink + ?3 WHERE id = ?1",
             params![id.0.cast_signed(), now.0, links],
@@ -196,6 +213,7 @@ impl<'a> WriteTxn<'a> {
     /// What SQLite reports.
     pub fn update_attr(&self, attr: &Attr) -> Result<()> {
         self.note_node(attr.id);
+        self.changed.note(attr.id, Of::Time);
         self.change(
             "UPDATE node SET mode = ?2, uid = ?3, gid = ?4, atime = ?5, mtime = ?6, ctime = ?7 WHERE id = ?1",
             params![
@@ -227,6 +245,7 @@ impl<'a> WriteTxn<'a> {
     /// What SQLite reports.
     pub fn update_ctime(&self, id: NodeId, ctime: Timestamp) -> Result<()> {
         self.note_node(id);
+        self.changed.note(id, Of::Time);
         self.change("UPDATE node SET ctime = ?2 WHERE id = ?1", params![id.0.cast_signed(), ctime.0])?;
         Ok(())
     }
@@ -238,6 +257,7 @@ impl<'a> WriteTxn<'a> {
     pub fn update_body(&self, id: NodeId, change: &BodyChange) -> Result<()> {
         self.note_node(id);
         let (blob, draft) = body_columns(change.body);
+        self.changed.note(id, Of::Facts);
         self.change(
             "UPDATE node SET size = ?2, blocks = ?3, mtime = ?4, ctime = ?5, version = version + ?6, blob = ?7,
                              draft = ?8
@@ -268,6 +288,7 @@ impl<'a> WriteTxn<'a> {
         ctime: Timestamp,
     ) -> Result<()> {
         self.note_node(id);
+        self.changed.note(id, Of::Facts);
         self.change(
             "UPDATE node SET size = ?2, blocks = ?3, mtime = ?4, ctime = MAX(ctime, ?5) WHERE id = ?1",
             params![id.0.cast_signed(), size, blocks, mtime.0, ctime.0],
@@ -280,6 +301,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn count_version(&self, id: NodeId) -> Result<()> {
+        self.changed.note(id, Of::Facts);
         self.change("UPDATE node SET version = version + 1 WHERE id = ?1", [id.0.cast_signed()])?;
         Ok(())
     }
@@ -289,6 +311,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn set_origin(&self, id: NodeId, btime: Timestamp, version: u64) -> Result<()> {
+        self.changed.note(id, Of::Facts);
         self.change(
             "UPDATE node SET btime = ?2, version = ?3 WHERE id = ?1",
             params![id.0.cast_signed(), btime.0, version],
@@ -410,6 +433,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn set_attr(&self, id: NodeId, key: &[u8], value: &[u8]) -> Result<()> {
+        self.note_attribute(id, key);
         self.change(
             "INSERT OR REPLACE INTO attr (node, key, value) VALUES (?1, ?2, ?3)",
             params![id.0.cast_signed(), key, value],
@@ -422,6 +446,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn set_attr_row(&self, id: NodeId, (key, value, json): &AttrRow) -> Result<()> {
+        self.note_attribute(id, key);
         self.change(
             "INSERT OR REPLACE INTO attr (node, key, value, json) VALUES (?1, ?2, ?3, ?4)",
             params![id.0.cast_signed(), key, value, json],
@@ -434,6 +459,7 @@ impl<'a> WriteTxn<'a> {
     /// # Errors
     /// What SQLite reports.
     pub fn delete_attr(&self, id: NodeId, key: &[u8]) -> Result<bool> {
+        self.note_attribute(id, key);
         let removed = self.change("DELETE FROM attr WHERE node = ?1 AND key = ?2", params![id.0.cast_signed(), key])?;
         Ok(removed > 0)
     }

@@ -63,6 +63,8 @@ const DEPENDENCY: &str = "a dependency leads from a file that says so to another
 const OPEN: &str = "an item counts its dependencies that are not completed";
 const COUNTS: &str = "the counts of the queue are those of its items";
 const SHOWS: &str = "an item shows what its attributes say";
+const SHOWS_NODE: &str = "an item shows what its node says";
+const SHOWN_AS: &str = "an item is shown under the first of its names";
 const CLAIM: &str = "no item has a claim that was not counted";
 const SAYS: &str = "the queue says what the attributes say";
 const NUMBER: &str = "a number in depends_on is a dependency";
@@ -175,7 +177,7 @@ pub(super) const CASES: &[Case] = &[
     Case { says: WORK_RANGE, sql: "UPDATE work SET status = 'odd' WHERE node = :job", ..CASE },
     Case { says: WORK_RANGE, sql: "UPDATE work SET claim = -1, node = -5 WHERE node = :job", ..CASE },
     Case { says: DEPENDENCY_RANGE, sql: "INSERT INTO dependency VALUES (-1, :need), (:job, -7)", ..CASE },
-    Case { says: WORK, sql: "INSERT INTO work (node, status, open, created, claim) VALUES (:fifo, 'ready', 0, 0, 0)", ..CASE },
+    Case { says: WORK, also: &[SHOWS_NODE, SHOWN_AS], sql: "INSERT INTO work (node, status, open, created, claim) VALUES (:fifo, 'ready', 0, 0, 0)", ..CASE },
     Case { says: WORK, sql: "DELETE FROM attr WHERE node = :need AND key = CAST('user.status' AS BLOB)", differ: &["/need"], ..CASE },
     Case { says: DEPENDENCY, sql: "INSERT INTO dependency VALUES (:victim, :need)", ..CASE },
     Case { says: DEPENDENCY, also: &[OPEN], sql: "INSERT INTO dependency VALUES (:job, :fifo)", ..CASE },
@@ -185,6 +187,12 @@ pub(super) const CASES: &[Case] = &[
     Case { says: COUNTS, sql: "INSERT INTO work_count VALUES ('odd', 0)", ..CASE },
     Case { says: SHOWS, sql: "UPDATE work SET tags = 'others' WHERE node = :job", ..CASE },
     Case { says: SHOWS, sql: "UPDATE work SET worker_id = '' WHERE node = :job", ..CASE },
+    Case { says: SHOWS_NODE, sql: "UPDATE work SET size = 9 WHERE node = :job", ..CASE },
+    Case { says: SHOWS_NODE, sql: "UPDATE work SET content_hash = NULL WHERE node = :job", ..CASE },
+    Case { says: SHOWS_NODE, sql: "UPDATE work SET updated_at = '1970-01-01T00:00:00Z'", ..CASE },
+    Case { says: SHOWN_AS, sql: "UPDATE work SET name = 'other' WHERE node = :job", ..CASE },
+    Case { says: SHOWN_AS, sql: "UPDATE work SET parent = NULL, name = NULL", ..CASE },
+    Case { says: SHOWN_AS, sql: "UPDATE work SET parent = :dir WHERE node = :need", ..CASE },
     Case { says: CLAIM, sql: "UPDATE work SET claim = 7 WHERE node = :job", ..CASE },
     Case { says: SAYS, sql: "UPDATE work SET priority = 9 WHERE node = :job", ..CASE },
     Case { says: SAYS, sql: "DELETE FROM work WHERE node = :need", ..CASE },

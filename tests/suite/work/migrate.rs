@@ -1,4 +1,4 @@
-//! A store of format 1: its attributes make the queue when it is opened. Those of formats 2 and 3 have a queue already.
+//! A store of format 1: its attributes make the queue when it is opened. Those of formats 2 to 4 have a queue already.
 
 use nexus::error::ErrorKind;
 use nexus::model::Timestamp;
@@ -82,20 +82,21 @@ fn a_store_of_format_1_is_brought_forward() {
     store.end();
 }
 
-/// From this format to format 3, whose tables no code writes any more.
-const BACK_TO_3: &str = "
+/// From this format to format 4, whose tables no code writes any more. Its views name columns that are gone, as do triggers.
+const BACK_TO_4: &str = "
     DROP VIEW ready_work_items; DROP VIEW pending_work_items; DROP VIEW blocked_work_items; DROP VIEW in_progress_work;
     DROP VIEW work_by_priority;
-    CREATE TABLE kept AS SELECT node, status, open, priority, created, started, lease, claim FROM work;
+    CREATE TABLE kept AS SELECT node, status, open, priority, created, started, lease, claim, worker_id, started_at, tags FROM work;
     DROP TABLE work;
     CREATE TABLE work (
         node INTEGER PRIMARY KEY, status TEXT NOT NULL, open INTEGER NOT NULL, priority INTEGER, created INTEGER NOT NULL,
-        started INTEGER, lease INTEGER, claim INTEGER NOT NULL,
+        started INTEGER, lease INTEGER, claim INTEGER NOT NULL, worker_id TEXT, started_at TEXT, tags TEXT,
+        created_at TEXT NOT NULL AS (DATETIME(created / 1000000000, 'unixepoch')) STORED,
         state TEXT NOT NULL AS (IIF(open > 0 AND status IN ('ready', 'pending'), 'blocked', status)) VIRTUAL,
         rank INTEGER NOT NULL AS (COALESCE(priority, 9999999999)) VIRTUAL,
         newest INTEGER NOT NULL AS (COALESCE(-started, 9223372036854775807)) VIRTUAL,
         most INTEGER NOT NULL AS (-open) VIRTUAL) STRICT;
-    INSERT INTO work (node, status, open, priority, created, started, lease, claim) SELECT * FROM kept;
+    INSERT INTO work (node, status, open, priority, created, started, lease, claim, worker_id, started_at, tags) SELECT * FROM kept;
     DROP TABLE kept;
     CREATE INDEX work_queue ON work (state, rank, created, node);
     CREATE INDEX work_rank ON work (rank, created, node);
@@ -103,21 +104,35 @@ const BACK_TO_3: &str = "
     CREATE INDEX work_most ON work (most, rank, created, node) WHERE state = 'blocked';
     CREATE INDEX work_lease ON work (lease) WHERE lease IS NOT NULL;
     CREATE TRIGGER work_comes AFTER INSERT ON work BEGIN
-        UPDATE work_count SET items = items + 1 WHERE state = NEW.state; END;
+        UPDATE work_count SET items = items + 1 WHERE state = NEW.state;
+        UPDATE work SET tags = (SELECT CAST(a.value AS TEXT) FROM attr a WHERE a.node = work.node AND a.key = CAST('user.tags' AS BLOB))
+        WHERE node = NEW.node; END;
     CREATE TRIGGER work_goes AFTER DELETE ON work BEGIN
         UPDATE work_count SET items = items - 1 WHERE state = OLD.state; END;
     CREATE TRIGGER work_moves AFTER UPDATE ON work WHEN OLD.state != NEW.state BEGIN
         UPDATE work_count SET items = items - 1 WHERE state = OLD.state;
         UPDATE work_count SET items = items + 1 WHERE state = NEW.state; END;
-    CREATE VIEW ready_work_items AS SELECT 1; CREATE VIEW pending_work_items AS SELECT 1;
-    CREATE VIEW blocked_work_items AS SELECT 1; CREATE VIEW in_progress_work AS SELECT 1; CREATE VIEW work_by_priority AS SELECT 1;
+    CREATE VIEW ready_work_items AS SELECT w.node, w.worker_id FROM work w WHERE w.state = 'ready' ORDER BY w.rank, w.created, w.node;
+    CREATE VIEW pending_work_items AS SELECT 1; CREATE VIEW in_progress_work AS SELECT 1;
+    CREATE VIEW blocked_work_items AS SELECT w.node FROM work w INDEXED BY work_most WHERE w.state = 'blocked';
+    CREATE VIEW work_by_priority AS SELECT w.tags FROM work w JOIN node n ON n.id = w.node;
+    PRAGMA user_version = 4;";
+/// From there to format 3: its rows held no texts, and its triggers gave them none.
+const BACK_TO_3: &str = "
+    DROP TRIGGER work_comes;
+    CREATE TRIGGER work_comes AFTER INSERT ON work BEGIN
+        UPDATE work_count SET items = items + 1 WHERE state = NEW.state; END;
+    DROP VIEW ready_work_items; DROP VIEW work_by_priority;
+    CREATE VIEW ready_work_items AS SELECT 1; CREATE VIEW work_by_priority AS SELECT 1;
+    ALTER TABLE work DROP COLUMN created_at; ALTER TABLE work DROP COLUMN worker_id;
+    ALTER TABLE work DROP COLUMN started_at; ALTER TABLE work DROP COLUMN tags;
     PRAGMA user_version = 3;";
 /// From there to format 2.
 const BACK_TO_2: &str = "DROP TABLE blob_head; DELETE FROM setting WHERE key = 'blob_mark'; PRAGMA user_version = 2;";
 
 #[test]
-fn stores_of_formats_2_and_3_keep_their_queue() {
-    for back in [BACK_TO_3.to_owned(), format!("{BACK_TO_3} {BACK_TO_2}")] {
+fn stores_of_formats_2_to_4_keep_their_queue() {
+    for steps in [&[BACK_TO_4][..], &[BACK_TO_4, BACK_TO_3], &[BACK_TO_4, BACK_TO_3, BACK_TO_2]] {
         let mut store = Store::new();
         let (a, b, c) = (store.item("/a", "ready"), store.item("/b", "blocked"), store.item("/c", "pending"));
         store.set(b, "depends_on", "/a").unwrap();
@@ -126,9 +141,11 @@ fn stores_of_formats_2_and_3_keep_their_queue() {
         // What a path led to when it was set, and the numbers of claims, stand nowhere else.
         let claim = store.claim_next().unwrap();
         store.rename("/a", "/renamed");
+        store.mkdir("/d");
+        store.link(c, "/d/c");
         let before = store.list(nexus::meta::WorkList::ByPriority);
         store.close();
-        store.database().execute_batch(&back).unwrap();
+        store.database().execute_batch(&steps.concat()).unwrap();
         store.open();
         assert_eq!(store.list(nexus::meta::WorkList::ByPriority), before);
         store.check();

@@ -8,11 +8,12 @@ use nexus::error::ErrorKind;
 use nexus::meta::WorkList;
 use nexus::model::work::{Status, Transition};
 use nexus::model::{NodeId, Timestamp};
+use nexus::vfs::RenameMode;
 use nexus::work::Scope;
 use rusqlite::Connection;
 
 use super::Store;
-use super::store::{VIEWS, kind};
+use super::store::{VIEWS, kind, views_are_lists};
 use crate::harness::{Random, seed};
 
 const OPERATIONS: usize = 10_000;
@@ -231,15 +232,39 @@ impl Run {
                 self.store.unlink(&name);
                 self.model.drop_name(&name);
             }
-            92..95 => {
+            92..94 => {
                 let name = self.new_name();
                 self.note(format!("link {id} {name}"));
                 self.store.link(id, &name);
                 self.model.files.get_mut(&id).unwrap().names.insert(name);
             }
-            95..98 => {
+            94..96 => {
                 let (from, to) = (self.any_name().unwrap(), self.any_name().unwrap());
                 self.rename(&from, &to);
+            }
+            96 => {
+                let (one, other) = (self.any_name().unwrap(), self.any_name().unwrap());
+                self.exchange(&one, &other);
+            }
+            97 => {
+                let (name, body) = (self.any_name().unwrap(), self.below(3));
+                self.note(format!("write {body} bytes to {name}"));
+                self.store.overwrite(&name, &b"xy"[..body]);
+            }
+            98 => {
+                self.note("move a directory into another and back".into());
+                let deep = self.below(2) == 0;
+                self.store.rename("/a", "/b/a");
+                self.store.vfs().sync().unwrap();
+                views_are_lists(self.store.vfs(), &self.store.database());
+                if deep {
+                    self.store.mkdir("/d");
+                    self.store.rename("/b/a", "/d/a");
+                    self.store.rename("/d/a", "/a");
+                    self.store.rmdir("/d");
+                } else {
+                    self.store.rename("/b/a", "/a");
+                }
             }
             _ => {
                 self.note("rename directories".into());
@@ -313,12 +338,31 @@ impl Run {
         }
     }
 
+    fn exchange(&mut self, one: &str, other: &str) {
+        self.note(format!("exchange {one} {other}"));
+        self.store.rename_as(one, other, RenameMode::Exchange);
+        let of = |name: &str| *self.model.files.iter().find(|(_, file)| file.names.contains(name)).unwrap().0;
+        let (first, second) = (of(one), of(other));
+        for (id, loses, gets) in [(first, one, other), (second, other, one)] {
+            // Two names of one file stay as they are.
+            if first != second {
+                let names = &mut self.model.files.get_mut(&id).unwrap().names;
+                names.remove(loses);
+                names.insert(gets.to_owned());
+            }
+        }
+    }
+
     fn note(&mut self, what: String) {
         self.log.push(what);
     }
 
     /// The lists and the views are what the model says.
     fn compare(&self, database: &Connection) {
+        views_are_lists(self.store.vfs(), database);
+        let directories = [self.store.id("/a"), self.store.id("/b")];
+        // It is shown under the first of its names, by the number of the directory.
+        let place = |path: &&String| (directories[usize::from(path.starts_with("/b"))], path[3..].to_owned());
         for (list, view) in VIEWS {
             let wanted: Vec<_> = self.model.list(list).iter().map(ToString::to_string).collect();
             let listed = self.store.list(list);
@@ -329,7 +373,7 @@ impl Run {
                 let file = &self.model.files[&id];
                 let said = (item.status, item.priority, item.blocker_count, item.claim);
                 assert_eq!(said, (file.status.unwrap(), file.priority, self.model.open(id), file.claim), "{id}");
-                assert!(file.names.contains(&item.virtual_path));
+                assert_eq!(Some(&item.virtual_path), file.names.iter().min_by_key(place));
             }
             let mut query = database.prepare_cached(&format!("SELECT path_id FROM {view}")).unwrap();
             let rows: Vec<String> = query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();

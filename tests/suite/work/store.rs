@@ -104,6 +104,13 @@ impl Store {
         attr.id
     }
 
+    /// Gives a file another body.
+    pub(super) fn overwrite(&self, path: &str, body: &[u8]) {
+        let opened = self.vfs().open(&CALLER, self.id(path), WRITE).unwrap();
+        self.vfs().write(opened.handle, 0, body).unwrap();
+        self.vfs().release(opened.handle).unwrap();
+    }
+
     /// A file that is an item of this status.
     pub(super) fn item(&self, path: &str, status: &str) -> NodeId {
         let id = self.put(path, path.as_bytes());
@@ -116,10 +123,19 @@ impl Store {
         self.vfs().unlink(parent, Name::new(&name).unwrap()).unwrap();
     }
 
+    pub(super) fn rmdir(&self, path: &str) {
+        let (parent, name) = self.entry(path);
+        self.vfs().rmdir(parent, Name::new(&name).unwrap()).unwrap();
+    }
+
     pub(super) fn rename(&self, from: &str, to: &str) {
+        self.rename_as(from, to, RenameMode::Replace);
+    }
+
+    pub(super) fn rename_as(&self, from: &str, to: &str, mode: RenameMode) {
         let ((old, from), (new, to)) = (self.entry(from), self.entry(to));
         let (from, to) = (Name::new(&from).unwrap(), Name::new(&to).unwrap());
-        self.vfs().rename(old, from, new, to, RenameMode::Replace).unwrap();
+        self.vfs().rename(old, from, new, to, mode).unwrap();
     }
 
     pub(super) fn link(&self, id: NodeId, path: &str) {
@@ -187,10 +203,14 @@ pub(super) fn check(vfs: &Vfs, data_dir: &Path) {
     let report = vfs.check().unwrap();
     assert!(report.problems.is_empty(), "{:#?}", report.problems);
     vfs.sync().unwrap();
-    let database = Connection::open(data_dir.join("metadata.db")).unwrap();
+    views_are_lists(vfs, &Connection::open(data_dir.join("metadata.db")).unwrap());
+}
+
+/// Every view gives what the list gives that looks at files and attributes themselves: rows, their order, columns.
+pub(super) fn views_are_lists(vfs: &Vfs, database: &Connection) {
     for (which, view) in VIEWS {
         let listed = list(vfs, which);
-        let mut query = database.prepare(&format!("SELECT * FROM {view}")).unwrap();
+        let mut query = database.prepare_cached(&format!("SELECT * FROM {view}")).unwrap();
         let columns: Vec<_> = query.column_names().map(ToOwned::to_owned).collect();
         let mut rows = query.query([]).unwrap();
         let mut seen = 0;

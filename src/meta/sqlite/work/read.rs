@@ -2,7 +2,7 @@
 
 use rusqlite::{Row, params};
 
-use super::schema::attribute;
+use super::shown::attribute;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::sqlite::ReadTxn;
 use crate::meta::sqlite::read::{DigestColumn, node_row, select_node};

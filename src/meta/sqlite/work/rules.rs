@@ -1,7 +1,7 @@
 //! What is true of the tables of the queue, and what makes the impossible go. What follows from the text of attributes,
 //! `work/check.rs` holds against them.
 
-use super::schema::attribute;
+use super::shown::{attribute, content_hash, instant, name_of};
 use crate::error::Result;
 use crate::meta::sqlite::invariants::Invariant;
 use crate::meta::sqlite::{ReadTxn, WriteTxn};
@@ -64,6 +64,25 @@ pub(in crate::meta::sqlite) const RULES: &[Invariant] = &[
             attribute!("started_at"),
             " OR w.tags IS NOT ",
             attribute!("tags")
+        ),
+    ),
+    (
+        "an item shows what its node says",
+        concat!(
+            "SELECT 'work item ' || w.node || ' shows another size, body or change than it has'
+             FROM work w JOIN node n ON n.id = w.node LEFT JOIN blob b ON b.id = n.blob
+             WHERE w.size IS NOT n.size OR w.content_hash IS NOT ",
+            content_hash!(),
+            " OR w.updated_at IS NOT ",
+            instant!("n.ctime")
+        ),
+    ),
+    (
+        "an item is shown under the first of its names",
+        concat!(
+            "SELECT 'work item ' || w.node || ' is shown under another name than its first' FROM work w
+             WHERE (w.parent, w.name) IS NOT ",
+            name_of!("w.node")
         ),
     ),
     (

@@ -1,8 +1,8 @@
 //! Changing the queue.
 
-use rusqlite::params;
+use rusqlite::Params;
 
-use super::schema::{attribute, texts};
+use super::shown::{attribute, content_hash, instant, name_of};
 use crate::error::Result;
 use crate::meta::WorkRow;
 use crate::meta::sqlite::WriteTxn;
@@ -10,36 +10,45 @@ use crate::model::NodeId;
 use crate::model::work::Status;
 
 impl WriteTxn<'_> {
-    /// Writes the row of an item, new or not.
+    /// Gives a file that was no item its row, with all that it shows.
     ///
     /// # Errors
     /// Here and in all that follow: what SQLite reports.
-    pub fn put_work(&self, row: &WorkRow) -> Result<()> {
+    pub fn insert_work(&self, row: &WorkRow) -> Result<()> {
         self.change(
-            "INSERT INTO work (node, status, open, priority, created, started, lease, claim)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (node) DO UPDATE SET status = ?2, open = ?3, priority = ?4, created = ?5, started = ?6, lease = ?7,
-                                              claim = ?8",
-            params![
-                row.node.0.cast_signed(),
-                row.status.word(),
-                row.open,
-                row.priority,
-                row.created.0,
-                row.started.map(|at| at.0),
-                row.lease.map(|at| at.0),
-                row.claim
-            ],
+            concat!(
+                "INSERT INTO work (node, status, open, priority, created, started, lease, claim, parent, name, size, updated_at,
+                                   content_hash, worker_id, started_at, tags)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, e.parent, e.name, n.size, ",
+                instant!("n.ctime"),
+                ", ",
+                content_hash!(),
+                ", ",
+                attribute!("worker_id", "?1"),
+                ", ",
+                attribute!("started_at", "?1"),
+                ", ",
+                attribute!("tags", "?1"),
+                " FROM (SELECT 1) LEFT JOIN node n ON n.id = ?1 LEFT JOIN blob b ON b.id = n.blob LEFT JOIN ",
+                name_of!("?1"),
+                " e"
+            ),
+            columns(row),
         )?;
+        self.changed.begin(row.node);
         Ok(())
     }
 
-    /// Takes the texts of an item's attributes over into its row, if it has one.
+    /// Writes the row of an item anew; what it shows follows at the end of the operation.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn show_work(&self, node: NodeId) -> Result<()> {
-        self.change(concat!("UPDATE work SET ", texts!(), " WHERE node = ?1"), [node.0.cast_signed()])?;
+    pub fn update_work(&self, row: &WorkRow) -> Result<()> {
+        self.change(
+            "UPDATE work SET status = ?2, open = ?3, priority = ?4, created = ?5, started = ?6, lease = ?7, claim = ?8
+             WHERE node = ?1",
+            columns(row),
+        )?;
         Ok(())
     }
 
@@ -118,4 +127,18 @@ impl WriteTxn<'_> {
         }
         Ok(())
     }
+}
+
+/// A row, as the statements that write it have it.
+fn columns(row: &WorkRow) -> impl Params {
+    (
+        row.node.0.cast_signed(),
+        row.status.word(),
+        row.open,
+        row.priority,
+        row.created.0,
+        row.started.map(|at| at.0),
+        row.lease.map(|at| at.0),
+        row.claim,
+    )
 }
