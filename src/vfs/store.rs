@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::changes::{self, Changes};
 use super::feed::Feed;
+use super::housekeeping::Housekeeper;
 use super::live::{BlobReader, HandleTable, Live, LiveTable};
 use super::lock::StoreLock;
 use super::locks::Locks;
@@ -22,15 +22,11 @@ use super::unnamed::Unnamed;
 use super::upkeep::Upkeep;
 use crate::cas::{BlobStore, Staging};
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BlobId, BodyRow, Checkpointer, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
+use crate::meta::{BlobId, BodyRow, MetaStore, NodeRow, StagingId, WalFile, WriteTxn};
 use crate::model::{Attr, Caller, Digest, Kind, NodeId, Timestamp};
 use crate::stats::Stats;
 use crate::work::Moved;
 
-/// The longest time an operation stays uncommitted.
-const COMMIT_AGE: Duration = Duration::from_millis(25);
-/// How often drafts in memory are saved and dead bodies removed.
-const TIDY_AGE: Duration = Duration::from_secs(1);
 /// Node numbers reserved at a time, so that numbers of removed nodes are never given again.
 const ID_BATCH: u64 = 1024;
 
@@ -74,11 +70,11 @@ pub struct Vfs {
     broken: Arc<AtomicBool>,
     pub(super) scopes: Scopes,
     clock: fn() -> Timestamp,
-    wal: Option<WalFile>,
+    pub(super) wal: Option<WalFile>,
     /// Operations that are durable.
-    durable: AtomicU64,
+    pub(super) durable: AtomicU64,
     /// Held while the log is synced: whether that has ever failed.
-    sync_failed: Mutex<bool>,
+    pub(super) sync_failed: Mutex<bool>,
     housekeeper: Arc<Housekeeper>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     closed: AtomicBool,
@@ -176,44 +172,6 @@ impl Side {
             BodyRow::Draft(draft) => self.removals.push(Removal::Staging(draft, None)),
         }
         Ok(())
-    }
-}
-
-/// Wakes the thread that commits.
-#[derive(Debug, Default)]
-struct Housekeeper {
-    work: Mutex<Work>,
-    wake: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Work {
-    dirty: bool,
-    stop: bool,
-}
-
-impl Housekeeper {
-    /// Something is to be committed.
-    fn has_work(&self) {
-        let mut work = self.work.lock();
-        if !std::mem::replace(&mut work.dirty, true) {
-            self.wake.notify_one();
-        }
-    }
-
-    /// Waits until it is time for a turn; `false` at the end.
-    fn wait(&self) -> bool {
-        let mut work = self.work.lock();
-        if !work.dirty && !work.stop {
-            self.wake.wait_for(&mut work, TIDY_AGE);
-        }
-        if work.dirty {
-            // Gather the operations of one age into one commit, also when somebody who cannot wait commits in between.
-            let due = Instant::now() + COMMIT_AGE;
-            while !work.stop && !self.wake.wait_until(&mut work, due).timed_out() {}
-            work.dirty = false;
-        }
-        !work.stop
     }
 }
 
@@ -388,8 +346,7 @@ impl Vfs {
     }
 
     fn stop_threads(&self) {
-        self.housekeeper.work.lock().stop = true;
-        self.housekeeper.wake.notify_all();
+        self.housekeeper.stop();
         self.sealing.stop();
         self.upkeep.stop();
     }
@@ -527,88 +484,6 @@ impl Vfs {
         Ok(())
     }
 
-    /// Commits, and waits until the commit is on the disk.
-    pub(super) fn make_durable(&self) -> Result<()> {
-        let committed = self.core.lock().meta.commit()?;
-        self.sync_log(committed)
-    }
-
-    fn sync_log(&self, committed: u64) -> Result<()> {
-        if self.durable.load(Ordering::Acquire) >= committed {
-            return Ok(());
-        }
-        let Some(wal) = &self.wal else { return Ok(()) };
-        let mut failed = self.sync_failed.lock();
-        if self.durable.load(Ordering::Acquire) >= committed {
-            return Ok(());
-        }
-        // The kernel reports a failed write once, and calls the pages clean: a second sync would succeed, and lie.
-        if *failed {
-            return Err(Error::new(ErrorKind::Io, "sync the write-ahead log of the database, which failed before"));
-        }
-        let began = Instant::now();
-        let synced = wal.sync();
-        self.stats.log_syncs.time(began.elapsed());
-        if let Err(e) = synced {
-            *failed = true;
-            self.core.lock().meta.give_up(&e);
-            return Err(e);
-        }
-        self.durable.fetch_max(committed, Ordering::AcqRel);
-        Ok(())
-    }
-
-    /// Makes what an earlier process has committed durable: before anything is removed that an older state names.
-    pub(super) fn sync_inherited_log(&self) -> Result<()> {
-        self.wal.as_ref().map_or(Ok(()), WalFile::sync)
-    }
-
-    /// Makes everything durable, then removes what no row names any more.
-    pub(super) fn barrier(&self) -> Result<()> {
-        let (committed, removals) = {
-            let mut core = self.core.lock();
-            let committed = core.meta.commit()?;
-            let removals = std::mem::take(&mut core.side.removals);
-            let (kept, due) =
-                removals.into_iter().partition(|r| core.side.snapshots > 0 && matches!(r, Removal::Blob(_)));
-            core.side.removals = kept;
-            let due: Vec<_> = due;
-            (committed, due)
-        };
-        self.sync_log(committed)?;
-        for removal in removals {
-            self.carry_out(removal)?;
-        }
-        Ok(())
-    }
-
-    fn carry_out(&self, removal: Removal) -> Result<()> {
-        let mut core = self.core.lock();
-        match removal {
-            Removal::Blob(digest) => {
-                let wanted = core.meta.read().find_blob(&digest)?.is_some();
-                if !wanted && !core.side.arriving.contains(&digest) {
-                    self.blobs.remove(&digest)?;
-                }
-                self.change_in(&mut core, |txn, _| txn.pardon(&digest))
-            }
-            Removal::Staging(draft, became) => {
-                // The operation that gave it up may have been undone.
-                if core.meta.read().is_draft(draft)? {
-                    return Ok(());
-                }
-                self.staging.remove(draft)?;
-                let Some((blob, digest)) = became else { return Ok(()) };
-                let still = core.meta.read().find_blob(&digest)?.is_some_and(|row| row.id == blob);
-                if still {
-                    let stamp = crate::cas::stamp(&self.blobs.open(&digest)?)?;
-                    self.change_in(&mut core, |txn, _| txn.set_stamp(blob, stamp))?;
-                }
-                Ok(())
-            }
-        }
-    }
-
     pub(super) fn lock_core(&self) -> MutexGuard<'_, Core> {
         self.core.lock()
     }
@@ -622,45 +497,9 @@ impl Vfs {
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.into()).spawn(run).map_err(|e| Error::io("start a thread", e))
         };
-        threads.push(spawn("nexus-commit", Box::new(move || keep_house(&store, &housekeeper)))?);
+        threads.push(spawn("nexus-commit", Box::new(move || super::housekeeping::run(&store, &housekeeper)))?);
         threads.push(spawn("nexus-seal", Box::new(move || super::seal::run(&sealed, &sealing)))?);
         threads.push(spawn("nexus-upkeep", Box::new(move || super::upkeep::run(&kept_up, &upkeep)))?);
-        Ok(())
-    }
-
-    /// One turn of the thread that commits; `tidy` says that it is time for what needs not be done each time.
-    fn keep_house(&self, tidy: bool, checkpointer: &mut Checkpointer) -> Result<()> {
-        {
-            let mut core = self.core.lock();
-            // Said in the log when it happened.
-            if core.meta.is_broken() {
-                return Ok(());
-            }
-            core.meta.commit()?;
-        }
-        if !tidy {
-            return Ok(());
-        }
-        self.expire_leases()?;
-        self.forget_expired();
-        if let Err(e) = self.save_kept() {
-            log::warn!("a file that was closed is not saved yet, trying again: {e}");
-        }
-        self.save_drafts(false)?;
-        let pending = !self.core.lock().side.removals.is_empty();
-        if pending {
-            self.barrier()?;
-        }
-        if let Some(wal) = &self.wal
-            && checkpointer.is_due(wal)?
-        {
-            let began = Instant::now();
-            checkpointer.run()?;
-            let mut core = self.core.lock();
-            core.meta.commit()?;
-            checkpointer.run()?;
-            self.stats.checkpoints.time(began.elapsed());
-        }
         Ok(())
     }
 }
@@ -668,22 +507,6 @@ impl Vfs {
 impl Drop for Vfs {
     fn drop(&mut self) {
         self.stop_threads();
-    }
-}
-
-/// Commits by age, saves drafts, removes dead bodies, checkpoints.
-fn keep_house(store: &Weak<Vfs>, housekeeper: &Housekeeper) {
-    let mut last_tidy = Instant::now();
-    let Some(mut checkpointer) = store.upgrade().map(|vfs| vfs.core.lock().meta.checkpointer()) else { return };
-    while housekeeper.wait() {
-        let Some(vfs) = store.upgrade() else { return };
-        let tidy = last_tidy.elapsed() >= TIDY_AGE;
-        if tidy {
-            last_tidy = Instant::now();
-        }
-        if let Err(e) = vfs.keep_house(tidy, &mut checkpointer) {
-            log::error!("committing in the background: {e}");
-        }
     }
 }
 
@@ -701,25 +524,6 @@ mod tests {
         Vfs::init(&data_dir, CALLER, Timestamp::now).unwrap();
         let vfs = Vfs::open_store(StoreOptions { data_dir, read_only: false, clock: Timestamp::now }).unwrap();
         (directory, vfs)
-    }
-
-    #[test]
-    fn operations_are_gathered_into_commits_after_somebody_synced() {
-        let (_directory, vfs) = store();
-        let began = Instant::now();
-        let change = |size| crate::model::AttrChange { mode: Some(size), ..Default::default() };
-        let syncs = 5;
-        for operation in 0..300 {
-            vfs.setattr(&CALLER, NodeId::ROOT, &change(operation)).unwrap();
-            if operation % (300 / syncs) == 0 {
-                vfs.sync().unwrap();
-            }
-            std::thread::sleep(Duration::from_micros(500));
-        }
-        let by_age = u64::try_from(began.elapsed().as_millis() / COMMIT_AGE.as_millis()).unwrap();
-        let commits = vfs.lock_core().meta.commits().took.count();
-        assert!(commits <= u64::from(syncs) + by_age + 1, "{commits} commits, {by_age} ages");
-        vfs.close().unwrap();
     }
 
     #[test]
