@@ -4,6 +4,7 @@ Guarantee: the tables can be made again from the document alone (`scripts/bench 
 a run is interrupted, with the samples there are.
 """
 
+import copy
 import json
 
 import machine
@@ -47,6 +48,23 @@ def blank(options, workdir, chosen, groups, skipped):
             for group in groups
         ],
     }
+
+
+def joined(runs):
+    """One document of several runs: each adds the groups that those before it have not, and says so."""
+    run = copy.deepcopy(runs[0])
+    for other in runs[1:]:
+        known = {group["name"] for group in run["groups"]}
+        further = [group for group in other["groups"] if group["name"] not in known]
+        if not further:
+            raise Failed("--from: a run has no group that those before it have not")
+        names, rounds = ", ".join(group["name"] for group in further), other["options"]["rounds"]
+        run["notes"].append(f"{names}: of a run of their own with {rounds} rounds, {other['machine']['date'][:10]}")
+        run["notes"] += [note for note in other["notes"] if note not in run["notes"]]
+        run["groups"] += further
+        for name, subject in other["subjects"].items():
+            run["subjects"].setdefault(name, subject)
+    return run
 
 
 def write(path, run):
