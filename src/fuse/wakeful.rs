@@ -19,6 +19,7 @@ use std::thread::{Builder, JoinHandle, park, park_timeout};
 use std::time::{Duration, Instant};
 
 use log::{debug, warn};
+use parking_lot::Mutex;
 
 use crate::stats::{Pulse, Traffic};
 
@@ -57,7 +58,9 @@ struct Shared {
     device: File,
     /// The latency to ask for, in microseconds.
     latency: i32,
+    /// Changed under `turn` only, together with what is asked for.
     held: AtomicBool,
+    turn: Mutex<()>,
     over: AtomicBool,
     traffic: Arc<Traffic>,
 }
@@ -89,7 +92,8 @@ impl Keeper {
     fn start(device: &Path, latency: i32, traffic: Arc<Traffic>) -> io::Result<Self> {
         let device = OpenOptions::new().write(true).open(device)?;
         let (held, over) = (AtomicBool::new(false), AtomicBool::new(false));
-        let shared = Shared { pulse: Pulse::new(DENSE, DENSE_SPAN), device, latency, held, over, traffic };
+        let (pulse, turn) = (Pulse::new(DENSE, DENSE_SPAN), Mutex::default());
+        let shared = Shared { pulse, device, latency, held, turn, over, traffic };
         let shared = Arc::new(shared);
         let own = Arc::clone(&shared);
         let thread = Builder::new().name("wakeful".into()).spawn(move || own.keep())?;
@@ -98,9 +102,14 @@ impl Keeper {
 
     fn beat(&self, now: Instant) {
         let Shared { pulse, held, .. } = &*self.shared;
-        if pulse.beat(now) && !held.load(Ordering::Relaxed) && !held.swap(true, Ordering::AcqRel) {
+        if pulse.beat(now) && !held.load(Ordering::Relaxed) {
+            let _turn = self.shared.turn.lock();
+            if held.load(Ordering::Relaxed) {
+                return;
+            }
             self.shared.ask(self.shared.latency);
             self.shared.traffic.keeps_awake();
+            held.store(true, Ordering::Release);
             self.thread.as_ref().inspect(|thread| thread.thread().unpark());
         }
     }
@@ -128,21 +137,31 @@ impl Shared {
                 }
                 park();
             }
-            let began = Instant::now();
             let mut seen = self.pulse.look();
             loop {
-                park_timeout(HOLD);
+                self.hold();
                 let now = self.pulse.look();
                 if self.over.load(Ordering::Acquire) || now.wrapping_sub(seen) < LIVELY {
                     break;
                 }
                 seen = now;
             }
-            // In this order: whoever finds that nobody is held asks anew, and after this.
+            let _turn = self.turn.lock();
             self.ask(ANY);
-            self.traffic.kept_awake(began.elapsed());
             self.held.store(false, Ordering::Release);
         }
+    }
+
+    /// Waits for [`HOLD`], or for the end.
+    fn hold(&self) {
+        let began = Instant::now();
+        // Whoever began the hold wakes this thread once, maybe only now.
+        while let Some(rest) = HOLD.checked_sub(began.elapsed())
+            && !self.over.load(Ordering::Acquire)
+        {
+            park_timeout(rest);
+        }
+        self.traffic.kept_awake(began.elapsed());
     }
 
     fn ask(&self, latency: i32) {

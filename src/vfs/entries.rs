@@ -264,8 +264,7 @@ pub(super) fn make_node(
     new: &NewNode<'_>,
     now: Timestamp,
 ) -> Result<NodeRow> {
-    // Whether the name is free is told by the attempt to take it.
-    let above = open_to_names(txn, parent, name)?;
+    let above = vacant(txn, parent, name)?;
     let is_directory = new.kind == Kind::Directory;
     // A directory with set-group-ID gives its group to what is made in it, and the bit to directories, inode(7).
     let inherits = above.attr.mode & perm::SET_GID != 0;
@@ -295,19 +294,13 @@ pub(super) fn make_node(
     Ok(row)
 }
 
-/// The directory, when the name may be made in it.
-fn open_to_names(read: &ReadTxn<'_>, parent: NodeId, name: Name<'_>) -> Result<NodeRow> {
+/// The directory, when the name is free in it and may be made.
+fn vacant(read: &ReadTxn<'_>, parent: NodeId, name: Name<'_>) -> Result<NodeRow> {
     reserved::refuse(parent, name)?;
     let above = directory(read, parent)?;
     if above.attr.nlink == 0 {
         return Err(Error::new(ErrorKind::NotFound, "make a name in a removed directory"));
     }
-    Ok(above)
-}
-
-/// The same, when the name is free as well.
-fn vacant(read: &ReadTxn<'_>, parent: NodeId, name: Name<'_>) -> Result<NodeRow> {
-    let above = open_to_names(read, parent, name)?;
     if read.child(parent, name)?.is_some() {
         return Err(Error::new(ErrorKind::Exists, "make a name"));
     }

@@ -108,7 +108,10 @@ fn serve(
 ) -> io::Result<()> {
     let (patience, company) = (Some((relief, core)), relief.company());
     while channel.serve(|header, arguments, payload, filled| {
-        company.note(header.pid);
+        // Who asks matters only then, and this is a line of memory that all cores write.
+        if handlers.wakeful().is_awake() {
+            company.note(header.pid);
+        }
         dispatch::serve(handlers, header, arguments, payload, filled, patience)
     })? {
         seat.set_free(core, company.is_alone() && handlers.wakeful().is_awake());

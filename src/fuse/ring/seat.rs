@@ -10,6 +10,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use log::debug;
+use rustix::process::getpid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// The requests of one program in a row are counted up to here.
@@ -65,7 +66,8 @@ pub(super) struct Seat {
 impl Seat {
     /// On `core`, whose requests this thread serves.
     pub(super) fn take(core: u16) -> Self {
-        let any = sched_getaffinity(None).ok();
+        // The first thread's, which is pinned nowhere: who steps in is started by one that is.
+        let any = sched_getaffinity(Some(getpid())).ok();
         let own = (usize::from(core) < CpuSet::MAX_CPU).then(|| {
             let mut own = CpuSet::new();
             own.set(core.into());

@@ -239,7 +239,20 @@ impl MetaStore {
     /// Ends the transaction of [`MetaStore::read_on`], if there is one.
     fn end_reading(&mut self) -> Result<()> {
         self.reads_alone.set(0);
-        if self.is_reading.replace(false) { self.run("COMMIT", "end reading") } else { Ok(()) }
+        // An error of the disk may have ended it already.
+        let is_open = self.is_reading.replace(false) && !self.conn.is_autocommit();
+        if is_open { self.run("COMMIT", "end reading") } else { Ok(()) }
+    }
+
+    /// Notices when SQLite gave up the open transaction because the disk failed, be it during a read.
+    fn check_kept(&mut self) -> Result<()> {
+        if self.failed.is_some() || !self.is_dirty() || !self.conn.is_autocommit() {
+            return Ok(());
+        }
+        let lost =
+            Error::new(ErrorKind::Io, "keep the open transaction: SQLite has given it up, and what was in it is lost");
+        self.fail(&lost);
+        Err(lost)
     }
 
     /// Does what an operation does, and what follows from it for the rows of work items.
@@ -276,6 +289,7 @@ impl MetaStore {
     /// What `operation` returns; `Io` once the store has failed, because nobody then knows what is on disk.
     pub fn write<T>(&mut self, operation: impl FnOnce(&WriteTxn<'_>) -> Result<T>) -> Result<T> {
         self.check_sound()?;
+        self.check_kept()?;
         self.end_reading()?;
         if self.conn.is_autocommit() {
             self.run("BEGIN IMMEDIATE", "begin a transaction")?;
@@ -343,6 +357,7 @@ impl MetaStore {
         if self.is_broken() {
             self.check_sound()?;
         }
+        self.check_kept()?;
         self.end_reading()?;
         // Once a second at least: often enough for numbers of 32 bits.
         self.pages.look(&self.conn);
@@ -520,6 +535,25 @@ mod tests {
         assert!(lost.is_err());
         assert!(store.commit().is_err());
         assert!(store.commit().is_err());
+    }
+
+    /// SQLite ends a transaction by itself when the disk fails during a read.
+    #[test]
+    fn a_read_that_fails_loses_nothing_unnoticed() {
+        let (_directory, mut store) = store();
+        (0..READS_ALONE).for_each(|_| drop(store.read().setting("a")));
+        store.conn.execute_batch("ROLLBACK").unwrap();
+        store.commit().unwrap();
+        (0..READS_ALONE).for_each(|_| drop(store.read().setting("a")));
+        store.conn.execute_batch("ROLLBACK").unwrap();
+        store.write(|txn| txn.set_setting("a", 1)).unwrap();
+        store.commit().unwrap();
+        assert!(!store.is_broken());
+
+        store.write(|txn| txn.set_setting("a", 2)).unwrap();
+        store.conn.execute_batch("ROLLBACK").unwrap();
+        assert!(store.commit().is_err() && store.is_broken());
+        assert!(store.write(|txn| txn.set_setting("a", 3)).is_err());
     }
 
     #[test]

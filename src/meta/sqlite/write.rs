@@ -3,13 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 
-use rusqlite::{ffi, params};
+use rusqlite::params;
 
 use super::digests::Fate;
 use super::read::ReadTxn;
 use super::sql;
 use super::work::shown::{Changed, Of};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::meta::{AttrRow, BlobId, BodyChange, BodyRow, NodeRow, Place, StagingId, Stamp};
 use crate::model::work::key;
 use crate::model::{Attr, Change, Digest, Name, NodeId, Timestamp};
@@ -133,23 +133,15 @@ impl<'a> WriteTxn<'a> {
     /// A new name, at the end of the listing of its directory.
     ///
     /// # Errors
-    /// `Exists` for a name that is not free; what SQLite reports.
+    /// What SQLite reports; the name must be free.
     pub fn insert_entry(&self, parent: NodeId, name: Name<'_>, node: NodeId) -> Result<()> {
         self.note_name(parent, name);
-        let inserted = self
-            .read
-            .conn
-            .prepare_cached(
-                "INSERT INTO entry (parent, name, node, place)
-                 VALUES (?1, ?2, ?3, 1 + COALESCE((SELECT MAX(place) FROM entry WHERE parent = ?1), 2))",
-            )
-            .and_then(|mut s| s.execute(params![parent.0.cast_signed(), name.as_bytes(), node.0.cast_signed()]));
-        inserted.map(drop).map_err(|e| match e.sqlite_error() {
-            Some(refusal) if refusal.extended_code == ffi::SQLITE_CONSTRAINT_PRIMARYKEY => {
-                Error::new(ErrorKind::Exists, "make a name")
-            }
-            _ => sql("change the database")(e),
-        })
+        self.change(
+            "INSERT INTO entry (parent, name, node, place)
+             VALUES (?1, ?2, ?3, 1 + COALESCE((SELECT MAX(place) FROM entry WHERE parent = ?1), 2))",
+            params![parent.0.cast_signed(), name.as_bytes(), node.0.cast_signed()],
+        )?;
+        Ok(())
     }
 
     /// Points a name at another node.
