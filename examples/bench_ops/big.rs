@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::content::{BLOCK_BYTES, Body, mix};
 use crate::phase::{self, Caches, wanted};
@@ -15,6 +16,9 @@ use crate::{Failure, Options, map};
 /// What `cp` and `dd bs=1M` hand over at once.
 const CHUNK_BYTES: usize = 1 << 20;
 const CHUNK_BLOCKS: u64 = (CHUNK_BYTES / BLOCK_BYTES) as u64;
+
+/// How long a filesystem may do something about a file that was written.
+const AFTER_WRITING: Duration = Duration::from_secs(3);
 
 /// Mark the second and the third version of a block: far beyond any block number.
 const REWRITTEN: u64 = 1 << 60;
@@ -37,6 +41,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         return Err("write-seq: the file has not the size that was written".into());
     }
     phase::report("write-seq", timing, bytes)?;
+    // Who hashes or moves a file once it is closed shall not be measured as a reader, nor warm the pages for one.
+    std::thread::sleep(AFTER_WRITING);
 
     if wanted(options, "read-warm") {
         read_all(&path, &body, chunks)?;

@@ -54,6 +54,11 @@ def joined(runs):
     """One document of several runs: each adds the groups that those before it have not, and says so."""
     run = copy.deepcopy(runs[0])
     for other in runs[1:]:
+        for what in ("cpu", "kernel"):
+            if other["machine"][what] != run["machine"][what]:
+                raise Failed(f"--from: one run is of {run['machine'][what]}, another of {other['machine'][what]}")
+        if any(other["options"][what] != run["options"][what] for what in ("quick", "profile")):
+            raise Failed("--from: runs of different builds, or a quick one, are not put together")
         known = {group["name"] for group in run["groups"]}
         further = [group for group in other["groups"] if group["name"] not in known]
         if not further:
@@ -63,7 +68,8 @@ def joined(runs):
         run["notes"] += [note for note in other["notes"] if note not in run["notes"]]
         run["groups"] += further
         for name, subject in other["subjects"].items():
-            run["subjects"].setdefault(name, subject)
+            if run["subjects"].setdefault(name, subject)["version"] != subject["version"]:
+                raise Failed(f"--from: {name} is not the same in all runs")
     return run
 
 
