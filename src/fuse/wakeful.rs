@@ -110,7 +110,9 @@ impl Keeper {
             self.shared.ask(self.shared.latency);
             self.shared.traffic.keeps_awake();
             held.store(true, Ordering::Release);
-            self.thread.as_ref().inspect(|thread| thread.thread().unpark());
+            if let Some(thread) = &self.thread {
+                thread.thread().unpark();
+            }
         }
     }
 }
@@ -184,11 +186,13 @@ fn latency() -> io::Result<i32> {
 
 /// The least latency of those states of a processor that have one, in microseconds (Documentation/admin-guide/pm/cpuidle.rst).
 fn lightest_sleep(states: &Path) -> io::Result<i32> {
-    let mut least = None;
+    let mut least: Option<i32> = None;
     for state in fs::read_dir(states)? {
         let text = fs::read_to_string(state?.path().join("latency"))?;
         let latency: i32 = text.trim().parse().map_err(io::Error::other)?;
-        least = [least, Some(latency)].into_iter().flatten().filter(|latency| *latency > 0).min();
+        if latency > 0 {
+            least = Some(least.map_or(latency, |least| least.min(latency)));
+        }
     }
     least.ok_or_else(|| io::Error::other("the kernel knows no sleep of its processors"))
 }

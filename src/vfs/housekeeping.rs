@@ -115,17 +115,12 @@ pub(super) fn run(store: &Weak<Vfs>, housekeeper: &Housekeeper) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AttrChange, Caller, NodeId, Timestamp};
-    use crate::vfs::StoreOptions;
-
-    const CALLER: Caller = Caller { uid: 0, gid: 0 };
+    use crate::model::{AttrChange, NodeId};
+    use crate::vfs::store::tests::{CALLER, store};
 
     #[test]
     fn operations_are_gathered_into_commits_after_somebody_synced() {
-        let directory = tempfile::tempdir().unwrap();
-        let data_dir = directory.path().join("store");
-        Vfs::init(&data_dir, CALLER, Timestamp::now).unwrap();
-        let vfs = Vfs::open_store(StoreOptions { data_dir, read_only: false, clock: Timestamp::now }).unwrap();
+        let (_directory, vfs) = store();
         let began = Instant::now();
         let change = |size| AttrChange { mode: Some(size), ..Default::default() };
         let syncs = 5;

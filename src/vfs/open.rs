@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::entries::{NewNode, make_node};
 use super::live::{Content, FileHandle, Handle, Live, LiveState, Reader};
-use super::store::Vfs;
+use super::store::{Core, Vfs};
 use super::types::{HandleId, OpenMode, Opened, Serving};
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::Place;
+use crate::meta::{NodeRow, Place};
 use crate::model::{Attr, Caller, Kind, MEMORY_DRAFT_BYTES_MAX, Name, NodeId};
 
 impl Vfs {
@@ -285,37 +285,15 @@ impl Vfs {
 
     /// Brings the rows of a file up to date when nobody has it open any more. Whether this use of it ends: one that has no
     /// name may `wait`.
-    fn finish(
-        &self,
-        core: &mut super::store::Core,
-        live: &Arc<Live>,
-        state: &mut LiveState,
-        wait: bool,
-    ) -> Result<bool> {
+    fn finish(&self, core: &mut Core, live: &Arc<Live>, state: &mut LiveState, wait: bool) -> Result<bool> {
         let id = live.id;
         // As long as no file has lost a name this one has those it had.
-        let named = state.named_at == Some(core.meta.names_lost());
-        let row = if named { None } else { core.meta.read().find_node(id)? };
-        if row.is_none() && !named {
-            return Ok(true);
-        }
-        // A count that is wrong takes no file from its name.
-        if let Some(row) = row.filter(|row| row.attr.nlink == 0)
-            && core.meta.read().names_of(id)?.is_empty()
-        {
-            let held = self.changes.holds(id);
-            if wait && held && self.unnamed.wait_closed(live) {
-                return Ok(false);
+        if state.named_at != Some(core.meta.names_lost()) {
+            let Some(row) = core.meta.read().find_node(id)? else { return Ok(true) };
+            // A count that is wrong takes no file from its name.
+            if row.attr.nlink == 0 && core.meta.read().names_of(id)?.is_empty() {
+                return self.finish_unnamed(core, live, &row, wait);
             }
-            if held {
-                self.unnamed.bury(&row.attr);
-            }
-            self.scopes.gone(id);
-            self.change_in(core, |txn, side| {
-                txn.delete_node(id)?;
-                side.drop_body(txn, row.body)
-            })?;
-            return Ok(true);
         }
         self.save_small_in(core, id, state, state.changed)?;
         if state.pending.is_some() || state.atime.is_some() || state.changed {
@@ -324,6 +302,23 @@ impl Vfs {
                 if state.changed { txn.count_version(id) } else { Ok(()) }
             })?;
         }
+        Ok(true)
+    }
+
+    /// Removes a node without a name, unless it may `wait` for a kernel that holds it. As [`Vfs::finish`] otherwise.
+    fn finish_unnamed(&self, core: &mut Core, live: &Arc<Live>, row: &NodeRow, wait: bool) -> Result<bool> {
+        let held = self.changes.holds(live.id);
+        if wait && held && self.unnamed.wait_closed(live) {
+            return Ok(false);
+        }
+        if held {
+            self.unnamed.bury(&row.attr);
+        }
+        self.scopes.gone(live.id);
+        self.change_in(core, |txn, side| {
+            txn.delete_node(live.id)?;
+            side.drop_body(txn, row.body)
+        })?;
         Ok(true)
     }
 }

@@ -511,14 +511,14 @@ impl Drop for Vfs {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::Name;
     use crate::vfs::{Allocate, OpenMode};
 
-    const CALLER: Caller = Caller { uid: 0, gid: 0 };
+    pub(in crate::vfs) const CALLER: Caller = Caller { uid: 0, gid: 0 };
 
-    fn store() -> (tempfile::TempDir, Arc<Vfs>) {
+    pub(in crate::vfs) fn store() -> (tempfile::TempDir, Arc<Vfs>) {
         let directory = tempfile::tempdir().unwrap();
         let data_dir = directory.path().join("store");
         Vfs::init(&data_dir, CALLER, Timestamp::now).unwrap();

@@ -86,7 +86,7 @@ fn live(core: u16, report: &Sender<io::Result<()>>, told: &Receiver<Order>) -> i
         match order {
             Order::Register(device) => drop(report.send(channel.register(device))),
             Order::Serve { handlers, connection, relief } => {
-                let ended = serve(&mut channel, &handlers, &relief, core, &mut seat);
+                let ended = serve(&mut channel, &handlers, &relief, &mut seat);
                 relief.end();
                 if let Err(error) = &ended {
                     error!("serve the queue of core {core}: {error}; the mount ends");
@@ -99,14 +99,8 @@ fn live(core: u16, report: &Sender<io::Result<()>>, told: &Receiver<Order>) -> i
     Ok(())
 }
 
-fn serve(
-    channel: &mut Channel,
-    handlers: &Handlers,
-    relief: &Arc<Relief>,
-    core: u16,
-    seat: &mut Seat,
-) -> io::Result<()> {
-    let (patience, company) = (Some((relief, core)), relief.company());
+fn serve(channel: &mut Channel, handlers: &Handlers, relief: &Arc<Relief>, seat: &mut Seat) -> io::Result<()> {
+    let (patience, company) = (Some((relief, seat.core())), relief.company());
     while channel.serve(|header, arguments, payload, filled| {
         // Who asks matters only then, and this is a line of memory that all cores write.
         if handlers.wakeful().is_awake() {
@@ -114,7 +108,7 @@ fn serve(
         }
         dispatch::serve(handlers, header, arguments, payload, filled, patience)
     })? {
-        seat.set_free(core, company.is_alone() && handlers.wakeful().is_awake());
+        seat.set_free(company.is_alone() && handlers.wakeful().is_awake());
     }
     Ok(())
 }

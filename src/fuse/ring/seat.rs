@@ -58,6 +58,7 @@ impl Company {
 /// Where this thread may run.
 #[derive(Debug)]
 pub(super) struct Seat {
+    core: u16,
     own: Option<CpuSet>,
     any: Option<CpuSet>,
     is_free: bool,
@@ -73,23 +74,29 @@ impl Seat {
             own.set(core.into());
             own
         });
-        let seat = Self { own, any, is_free: false };
-        seat.sit(core, seat.own.as_ref());
+        let seat = Self { core, own, any, is_free: false };
+        seat.sit();
         seat
     }
 
+    /// The core whose requests this thread serves.
+    pub(super) fn core(&self) -> u16 {
+        self.core
+    }
+
     /// From now on on whichever core the kernel chooses, or on its own again.
-    pub(super) fn set_free(&mut self, core: u16, free: bool) {
+    pub(super) fn set_free(&mut self, free: bool) {
         if self.is_free != free {
             self.is_free = free;
-            self.sit(core, if free { self.any.as_ref() } else { self.own.as_ref() });
+            self.sit();
         }
     }
 
-    fn sit(&self, core: u16, cores: Option<&CpuSet>) {
+    fn sit(&self) {
+        let cores = if self.is_free { &self.any } else { &self.own };
         // A core that does not run, or that this process may not use: its requests are served from another.
-        if let Some(Err(error)) = cores.map(|cores| sched_setaffinity(None, cores)) {
-            debug!("serve the queue of core {core} from any core: {error}");
+        if let Some(Err(error)) = cores.as_ref().map(|cores| sched_setaffinity(None, cores)) {
+            debug!("serve the queue of core {} from any core: {error}", self.core);
         }
     }
 }
@@ -122,12 +129,12 @@ mod tests {
         let mut seat = Seat::take(core.try_into().unwrap());
         let here = sched_getaffinity(None).unwrap();
         assert!(here.is_set(core) && here.count() == 1);
-        seat.set_free(0, true);
+        seat.set_free(true);
         assert_eq!(sched_getaffinity(None).unwrap(), everywhere);
-        seat.set_free(0, false);
+        seat.set_free(false);
         assert_eq!(sched_getaffinity(None).unwrap(), here);
         // One that there cannot be.
         Seat::take(u16::MAX);
-        seat.set_free(0, true);
+        seat.set_free(true);
     }
 }

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 
-use super::read::{DigestColumn, ReadTxn, blob_row, select_blob};
+use super::read::{DigestColumn, ReadTxn, blob_columns, blob_row, select_blob};
 use super::write::WriteTxn;
 use crate::error::Result;
 use crate::meta::{BlobId, BlobRow};

@@ -153,23 +153,7 @@ impl MetaStore {
             .map_err(|e| Error::io("open the write-ahead log of the database", e))?;
         // A database that cannot tell is about to be repaired.
         let items = conn.query_row("SELECT EXISTS (SELECT 1 FROM work)", [], |row| row.get(0)).unwrap_or(true);
-        let store = Self {
-            conn,
-            path: path.to_owned(),
-            written: 0,
-            committed: 0,
-            failed: None,
-            broken: Arc::default(),
-            noted: None,
-            digests: RefCell::default(),
-            reads_alone: Cell::default(),
-            is_reading: Cell::default(),
-            names_lost: Cell::default(),
-            items: Cell::new(items),
-            commits: Commits::default(),
-            pages: PageCounts::default(),
-        };
-        Ok((store, WalFile(wal)))
+        Ok((Self { items: Cell::new(items), ..Self::on(conn, path) }, WalFile(wal)))
     }
 
     /// Opens the database for reading only, beside an owner or without one.
@@ -187,13 +171,17 @@ impl MetaStore {
             ));
         }
         conn.execute_batch("BEGIN").map_err(sql("begin to read"))?;
-        let failed = Some("opened read-only".into());
-        Ok(Self {
+        Ok(Self { failed: Some("opened read-only".into()), ..Self::on(conn, path) })
+    }
+
+    /// A store on a connection to the database at `path`, with nothing done yet.
+    fn on(conn: Connection, path: &Path) -> Self {
+        Self {
             conn,
             path: path.to_owned(),
             written: 0,
             committed: 0,
-            failed,
+            failed: None,
             broken: Arc::default(),
             noted: None,
             digests: RefCell::default(),
@@ -203,7 +191,7 @@ impl MetaStore {
             items: Cell::default(),
             commits: Commits::default(),
             pages: PageCounts::default(),
-        })
+        }
     }
 
     /// How much memory pages of the database may take, instead of 64 MiB.

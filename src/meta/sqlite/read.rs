@@ -20,7 +20,7 @@ pub struct ReadTxn<'a> {
 }
 
 macro_rules! select_node {
-    ($($tail:literal),+) => {
+    ($($tail:expr),+) => {
         concat!(
             "SELECT n.id, n.mode, n.uid, n.gid, n.rdev, n.nlink, n.size, n.blocks, n.atime, n.mtime, n.ctime, \
              n.btime, n.version, n.blob, n.draft ",
@@ -74,11 +74,20 @@ impl FromSql for DigestColumn {
     }
 }
 
-macro_rules! select_blob {
-    ($tail:literal) => {
-        concat!("SELECT id, digest, size, blocks, refs, place, file_inode, file_ctime FROM blob ", $tail)
+/// The columns of blob `b`.
+macro_rules! blob_columns {
+    () => {
+        "b.id, b.digest, b.size, b.blocks, b.refs, b.place, b.file_inode, b.file_ctime "
     };
 }
+
+macro_rules! select_blob {
+    ($tail:literal) => {
+        concat!("SELECT ", blob_columns!(), "FROM blob b ", $tail)
+    };
+}
+
+pub(super) use blob_columns;
 
 pub(super) use select_blob;
 
@@ -176,10 +185,7 @@ impl<'a> ReadTxn<'a> {
     /// `NotFound`; `Damaged` for a body without a row; what SQLite reports.
     pub fn node_with_blob(&self, id: NodeId) -> Result<(NodeRow, Option<BlobRow>)> {
         let found = self.one(
-            select_node!(
-                ", b.id, b.digest, b.size, b.blocks, b.refs, b.place, b.file_inode, b.file_ctime
-                 FROM node n LEFT JOIN blob b ON b.id = n.blob WHERE n.id = ?1"
-            ),
+            select_node!(", ", blob_columns!(), "FROM node n LEFT JOIN blob b ON b.id = n.blob WHERE n.id = ?1"),
             [id.0.cast_signed()],
             |row| {
                 let blob =
