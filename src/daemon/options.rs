@@ -71,8 +71,8 @@ const SWITCHES: &[(&str, Switch)] = &[
     ("no_passthrough", |f| f.manner.passthrough = false),
     ("low_latency", |f| f.manner.low_latency = true),
     ("no_low_latency", |f| f.manner.low_latency = false),
-    // The mode bits always hold.
-    ("default_permissions", |_| {}),
+    ("default_permissions", |f| f.manner.default_permissions = true),
+    ("no_default_permissions", |f| f.manner.default_permissions = false),
     // For mount(8) and fstab(5), which pass them on.
     ("defaults", |_| {}),
     ("auto", |_| {}),
@@ -118,6 +118,7 @@ impl MountFlags {
             (manner.dirsync, "dirsync"),
             (!manner.passthrough, "no_passthrough"),
             (!manner.low_latency, "no_low_latency"),
+            (!manner.default_permissions, "no_default_permissions"),
         ];
         let mut words: Vec<_> = switches.into_iter().filter(|(on, _)| *on).map(|(_, word)| word.to_owned()).collect();
         words.push(format!("cache_seconds={}", manner.cache_seconds));
@@ -211,7 +212,7 @@ mod tests {
         assert!(said.read_only && said.allow_other && said.noexec && said.dev && said.suid);
         assert!(said.noatime && said.sync && said.dirsync);
         let undone = "ro,rw,noexec,exec,dev,nodev,suid,nosuid,noatime,relatime,sync,async,no_passthrough,passthrough,\
-                      no_low_latency,low_latency";
+                      no_low_latency,low_latency,no_default_permissions,default_permissions";
         assert_eq!(flags(undone).unwrap(), MountFlags::default());
         let valued = flags("cache_seconds=0.5,threads=3,locks=store,transport=io_uring").unwrap();
         assert_eq!(valued.locks, Some(LockScope::Store));
@@ -221,8 +222,8 @@ mod tests {
 
     #[test]
     fn the_words_of_flags_are_those_flags_again() {
-        let all = "ro,allow_other,noexec,dev,suid,noatime,sync,dirsync,no_passthrough,no_low_latency,cache_seconds=0.25,\
-                   threads=7,locks=local,transport=dev_fuse";
+        let all = "ro,allow_other,noexec,dev,suid,noatime,sync,dirsync,no_passthrough,no_low_latency,\
+                   no_default_permissions,cache_seconds=0.25,threads=7,locks=local,transport=dev_fuse";
         // Every word alone, and all of them: no flag is left out, and none depends on another.
         for words in all.split(',').chain([all, ""]) {
             let meant = flags(words).unwrap();

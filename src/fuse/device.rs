@@ -36,7 +36,7 @@ pub(super) struct Device {
 /// Mounts at `mountpoint`, which has to be a directory.
 ///
 /// # Errors
-/// `Denied` or `NotPermitted` when this user may not mount there or not so; `Unsupported` when the system lacks FUSE or
+/// `Denied` or `NotPermitted` when this user may not mount there or not so, `Invalid` when nobody may; `Unsupported` when the system lacks FUSE or
 /// fusermount3. The message says what mends it.
 pub(super) fn mount(mountpoint: &Path, options: &MountOptions) -> Result<Device> {
     match mount_directly(mountpoint, options)? {
@@ -56,6 +56,8 @@ fn open() -> rustix::io::Result<OwnedFd> {
 
 /// `None`: not permitted to this process, the helper may do better.
 fn mount_directly(mountpoint: &Path, options: &MountOptions) -> Result<Option<OwnedFd>> {
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    options.permitted(uid)?;
     let descriptor = match open() {
         Ok(descriptor) => descriptor,
         Err(Errno::ACCESS | Errno::PERM) => return Ok(None),
@@ -65,7 +67,6 @@ fn mount_directly(mountpoint: &Path, options: &MountOptions) -> Result<Option<Ow
         }
         Err(error) => return Err(Error::io(format!("open {DEVICE}"), error.into())),
     };
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let data = options.data(descriptor.as_raw_fd(), uid, gid);
     let source = options.source.as_str();
     match rustix::mount::mount(source, mountpoint, FILESYSTEM_TYPE, options.flags(), data.as_c_str()) {

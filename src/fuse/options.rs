@@ -46,6 +46,10 @@ pub struct Manner {
     pub cache_seconds: f64,
     /// Bodies may be handed to the kernel where it and the privilege allow it.
     pub passthrough: bool,
+    /// The kernel checks the mode bits, for each step of a path. Without, everybody who may use the mount, which is root and
+    /// nobody else then, has what root has, whatever capabilities it gave away; a change in a directory needs a request less,
+    /// as the kernel need not ask for the bits that the change before made it forget.
+    pub default_permissions: bool,
     /// Processors are kept awake while requests come densely, where this process may ask for that.
     pub low_latency: bool,
 }
@@ -63,6 +67,7 @@ impl Default for Manner {
             dirsync: false,
             cache_seconds: CACHE_SECONDS_DEFAULT,
             passthrough: true,
+            default_permissions: true,
             low_latency: true,
         }
     }
@@ -118,6 +123,28 @@ impl MountOptions {
         })
     }
 
+    /// Whether the mount may be as it is asked for when `uid` mounts.
+    ///
+    /// # Errors
+    /// Without the kernel's checks of mode bits, `Invalid` where others than who mounts are let in, `NotPermitted` where that
+    /// is not root, to whom they would mean nothing.
+    pub(super) fn permitted(&self, uid: u32) -> Result<()> {
+        if self.manner.default_permissions {
+            return Ok(());
+        }
+        if self.manner.allow_other {
+            let what =
+                "mount with no_default_permissions and allow_other: nothing would hold other users to the mode bits";
+            return Err(Error::new(ErrorKind::Invalid, what));
+        }
+        if uid != 0 {
+            let what =
+                "mount with no_default_permissions as an ordinary user: root only, who passes the mode bits anyway";
+            return Err(Error::new(ErrorKind::NotPermitted, what));
+        }
+        Ok(())
+    }
+
     /// The flags of mount(2).
     pub(super) fn flags(&self) -> MountFlags {
         let mut flags = MountFlags::empty();
@@ -138,7 +165,10 @@ impl MountOptions {
     /// The data of mount(2), as fuse.rst in the kernel's documentation lists them. `device` is the descriptor of
     /// /dev/fuse; the root is a directory.
     pub(super) fn data(&self, device: RawFd, uid: u32, gid: u32) -> CString {
-        let mut data = format!("fd={device},rootmode=40000,user_id={uid},group_id={gid},default_permissions");
+        let mut data = format!("fd={device},rootmode=40000,user_id={uid},group_id={gid}");
+        if self.manner.default_permissions {
+            data.push_str(",default_permissions");
+        }
         if self.manner.allow_other {
             data.push_str(",allow_other");
         }
@@ -150,8 +180,9 @@ impl MountOptions {
     /// # Errors
     /// `NotPermitted` for what fusermount3 grants root only.
     pub(super) fn helper_options(&self) -> Result<String> {
-        if self.manner.dev || self.manner.suid {
-            return Err(Error::new(ErrorKind::NotPermitted, "mount with dev or suid as an ordinary user: root only"));
+        if self.manner.dev || self.manner.suid || !self.manner.default_permissions {
+            let what = "mount with dev, suid or no_default_permissions as an ordinary user: root only";
+            return Err(Error::new(ErrorKind::NotPermitted, what));
         }
         let mut text = format!("subtype={SUBTYPE},default_permissions,fsname=");
         for c in self.source.chars() {
@@ -192,6 +223,19 @@ mod tests {
         let manner = Manner { dev: true, suid: true, noexec: true, ..Manner::default() };
         let options = MountOptions { manner, ..MountOptions::default() };
         assert_eq!(options.flags(), MountFlags::NOEXEC);
+    }
+
+    #[test]
+    fn without_the_checks_of_the_kernel_it_is_roots_alone() {
+        let options = |allow_other| {
+            let manner = Manner { default_permissions: false, allow_other, ..Manner::default() };
+            MountOptions { manner, ..MountOptions::default() }
+        };
+        options(false).permitted(0).unwrap();
+        assert_eq!(options(false).data(5, 0, 0).to_str().unwrap(), "fd=5,rootmode=40000,user_id=0,group_id=0");
+        assert_eq!(options(false).permitted(1000).unwrap_err().kind(), ErrorKind::NotPermitted);
+        assert_eq!(options(true).permitted(0).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(options(false).helper_options().unwrap_err().kind(), ErrorKind::NotPermitted);
     }
 
     #[test]

@@ -55,6 +55,21 @@ fn a_burst_of_requests_keeps_processors_awake() {
     }
 }
 
+/// Each change in a directory makes the kernel forget its mode bits, and ask for them before the next.
+#[test]
+fn without_the_checks_of_the_kernel_nobody_asks_for_mode_bits() {
+    for transport in TRANSPORTS {
+        for (options, asks) in [("default_permissions", true), ("no_default_permissions", false)] {
+            let mounted = Mounted::over(transport, &["-o", options]);
+            (0..20).for_each(|at| drop(File::create(mounted.path(&format!("f{at}"))).unwrap()));
+            let counters = look(&mounted.data_dir());
+            assert_eq!(requests(&counters, transport, "create"), 20, "{counters}");
+            assert_eq!(requests(&counters, transport, "getattr") >= 19, asks, "{options}: {counters}");
+            mounted.finish();
+        }
+    }
+}
+
 #[test]
 fn requests_are_counted_one_by_one() {
     for transport in TRANSPORTS {

@@ -67,7 +67,10 @@ Mount options (-o):
   locks=store, locks=local
                           flock and fcntl locks hold across all mounts of the store, at one request more for each
                           close (default with several mounts), or within each mount (default for one)
-  default_permissions     always on
+  default_permissions, no_default_permissions
+                          the kernel checks mode bits (default), or nobody does: for a mount that root alone may use,
+                          where each change in a directory is then one request less; who runs as root there has all
+                          that root has, also without the capability for it or behind an NFS server
   defaults, auto, noauto, user, nofail, _netdev, x-*
                           ignored; for fstab(5)";
 

@@ -40,6 +40,12 @@ fn mount() {
 }
 
 #[test]
+fn mount_without_the_checks_of_the_kernel() {
+    let mount = || Directory::new(Mounted::over("io_uring", &["-o", "no_default_permissions"]));
+    super::runs("mount_without_the_checks_of_the_kernel", mount, &[7], 5_000);
+}
+
+#[test]
 fn mount_over_io_uring() {
     super::runs("mount_over_io_uring", || Directory::new(Mounted::over("io_uring", &[])), &[4, 5, 6], 5_000);
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Mounted, bytes, run};
+use crate::harness::{Mounted, bytes, nexus, run, scratch};
 
 const NOBODY: u32 = 65_534;
 
@@ -94,6 +94,31 @@ fn set_id_file(place: &Path, name: &str, length: usize) -> PathBuf {
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+/// Where nobody checks mode bits, nobody but root is let in, whom they would not hold.
+#[test]
+fn without_the_checks_of_the_kernel_only_root_is_let_in() {
+    let mounted = Mounted::with(&["-o", "no_default_permissions"]);
+    let script = mounted.path("script");
+    fs::write(&script, "#!/bin/sh\n").unwrap();
+    for bits in [0o000, 0o777] {
+        fs::set_permissions(&script, Permissions::from_mode(bits)).unwrap();
+        fs::read(&script).unwrap();
+        // What no one may execute root may not either.
+        assert_eq!(Command::new(&script).status().is_ok(), bits == 0o777, "{bits:o}");
+        for refused in ["cat", "ls"] {
+            run(as_nobody().arg(refused).arg(&script)).refused(&["Permission denied"]);
+        }
+    }
+    mounted.finish();
+    let empty = scratch();
+    let (store, mountpoint) = (empty.path().join("store"), empty.path().join("mnt"));
+    fs::create_dir(&mountpoint).unwrap();
+    run(nexus().arg("init").arg(&store)).ok();
+    let mut command = nexus();
+    command.arg("mount").arg(&mountpoint).arg("--data-dir").arg(&store);
+    run(command.args(["--allow-other", "-o", "no_default_permissions"])).refused(&["nothing would hold other users"]);
 }
 
 fn as_nobody() -> Command {
