@@ -182,8 +182,11 @@ class Nexus(Subject):
         run([self.binary, "init", home / "data"], log, MOUNT_SECONDS_MAX)
 
     def mount(self, home, mountpoint, log):
-        command = [self.binary, "mount", mountpoint, "--data-dir", home / "data", "--allow-other"]
-        run(command + self.mount_options, log, MOUNT_SECONDS_MAX)
+        command = [self.binary, "mount", mountpoint, "--data-dir", home / "data"] + self.mount_options
+        # Everybody is let in, as by the peers, where somebody checks the mode bits.
+        if not any("no_default_permissions" in option for option in self.mount_options):
+            command.append("--allow-other")
+        run(command, log, MOUNT_SECONDS_MAX)
 
     def umount(self, mountpoint, log):
         run([self.binary, "umount", mountpoint], log, UMOUNT_SECONDS_MAX)
