@@ -338,18 +338,19 @@ impl Filesystem for Frontend {
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
         data: &[u8],
-        // `FUSE_WRITE_KILL_SUIDGID` has been preceded by a setattr when there is a bit to drop, see `Handlers::setattr`.
-        _: WriteFlags,
+        flags: WriteFlags,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        match self.answer(Op::Write, node(ino), || self.handlers.write(handle(fh), offset, data)) {
+        let unprivileged = flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID).then(|| caller(request));
+        let write = || self.handlers.write(unprivileged.as_ref(), handle(fh), offset, data);
+        match self.answer(Op::Write, node(ino), write) {
             // No request brings more than 32 bits can count.
             Ok(length) => reply.written(length.min(data.len()) as u32),
             Err(errno) => reply.error(errno.into()),
@@ -466,7 +467,7 @@ impl Filesystem for Frontend {
 
     fn fallocate(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -474,8 +475,9 @@ impl Filesystem for Frontend {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let outcome =
-            self.answer(Op::Fallocate, node(ino), || self.handlers.fallocate(handle(fh), offset, length, mode));
+        let outcome = self.answer(Op::Fallocate, node(ino), || {
+            self.handlers.fallocate(&caller(request), handle(fh), offset, length, mode)
+        });
         reply_empty(reply, outcome);
     }
 
@@ -506,7 +508,7 @@ impl Filesystem for Frontend {
 
     fn copy_file_range(
         &self,
-        _: &Request,
+        request: &Request,
         ino_in: INodeNo,
         fh_in: FileHandle,
         offset_in: u64,
@@ -519,7 +521,7 @@ impl Filesystem for Frontend {
     ) {
         let outcome = self.answer(Op::CopyFileRange, node(ino_in), || {
             let (from, to) = ((handle(fh_in), offset_in), (handle(fh_out), offset_out));
-            self.handlers.copy_file_range(from, to, len, flags.bits())
+            self.handlers.copy_file_range(&caller(request), from, to, len, flags.bits())
         });
         match outcome {
             Ok(copied) => reply.written(copied),

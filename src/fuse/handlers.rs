@@ -21,10 +21,12 @@ use super::polls::Polls;
 use super::programs::Programs;
 use super::wakeful::Wakeful;
 use crate::error::{Error, ErrorKind};
-use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
+use crate::model::{Attr, AttrChange, Caller, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
 use crate::stats::Traffic;
 use crate::vfs::{DirEntry, HandleId, Lock, OpenMode, Opened, Serving, StatFs};
 use crate::view::{Lasting, View};
+
+mod privileges;
 
 /// Most bytes that one FUSE_COPY_FILE_RANGE can report as copied: its answer has 32 bits, and a whole number of pages
 /// keeps the next piece aligned.
@@ -76,6 +78,8 @@ pub(super) struct Created {
 #[derive(Debug)]
 pub(super) struct Handlers {
     view: Arc<View>,
+    /// A descriptor of the mount.
+    notices: Arc<File>,
     backing: Backing,
     lifetime: Duration,
     known: Arc<Known>,
@@ -101,9 +105,11 @@ impl Handlers {
         wakeful: Wakeful,
     ) -> Self {
         let locking = locks.then(|| Locking::new(Arc::clone(&view)));
-        let polls = Polls::new(Arc::clone(&view), notices);
+        let notices = Arc::new(notices);
+        let polls = Polls::new(Arc::clone(&view), Arc::clone(&notices));
         let (backing, programs) = (Backing::new(device), Programs::default());
-        Self { locking, polls, programs, view, backing, lifetime, known: Arc::new(Known::new()), traffic, wakeful }
+        let known = Arc::new(Known::new());
+        Self { locking, polls, programs, view, notices, backing, lifetime, known, traffic, wakeful }
     }
 
     /// Where the requests are counted.
@@ -213,21 +219,6 @@ impl Handlers {
         held(self.view.setattr(caller, node, &AttrChange { mode: mode.or(dropped), ..change }))
     }
 
-    /// The permissions without set-user-ID and set-group-ID, when one of them has to go; what the kernel leaves to the
-    /// filesystem under `FUSE_HANDLE_KILLPRIV_V2`. Linux keeps set-group-ID where the group may not execute, for members
-    /// of it (chown(2), inode(7)); membership by a supplementary group is not known here, and the bit then goes.
-    fn without_set_id(&self, caller: &Caller, node: NodeId) -> Outcome<Option<u32>> {
-        let attr = self.view.getattr(node)?;
-        if attr.kind == Kind::Directory {
-            return Ok(None);
-        }
-        let mut mode = attr.mode & !perm::SET_UID;
-        if mode & perm::GROUP_EXEC != 0 || (caller.uid != 0 && caller.gid != attr.gid) {
-            mode &= !perm::SET_GID;
-        }
-        Ok((mode != attr.mode).then_some(mode))
-    }
-
     pub(super) fn readlink(&self, node: NodeId) -> Outcome<Vec<u8>> {
         held(self.view.readlink(node))
     }
@@ -335,10 +326,8 @@ impl Handlers {
                 return Err(Errno::TEXT_BUSY.into());
             }
             // As for a change of size.
-            if caller.uid != 0
-                && let Some(mode) = self.without_set_id(caller, node)?
-            {
-                self.view.setattr(caller, node, &AttrChange { mode: Some(mode), ..AttrChange::default() })?;
+            if caller.uid != 0 {
+                self.drop_set_id(caller, node)?;
             }
         }
         let opened = held(self.view.open(caller, node, open))?;
@@ -350,8 +339,8 @@ impl Handlers {
     }
 
     /// Whether nothing is missed when the kernel does not cache what this handle writes. Before a cached write it drops
-    /// set-ID bits, unless it is root who writes, and `security.capability`; before a direct one neither. That it need not
-    /// ask for that attribute of each new file saves a request.
+    /// `security.capability`, before a direct one it does not, also when it is root who writes. That it need not ask for
+    /// that attribute of each new file saves a request.
     fn may_go_past_the_cache(&self, caller: &Caller, node: NodeId, open: OpenMode) -> bool {
         !open.write || (caller.uid == 0 && !open.read && self.view.getxattr(node, b"security.capability").is_err())
     }
@@ -400,7 +389,17 @@ impl Handlers {
         Ok(length)
     }
 
-    pub(super) fn write(&self, handle: HandleId, offset: u64, data: &[u8]) -> Outcome<usize> {
+    /// `unprivileged`: who writes, where the kernel says that he has no `CAP_FSETID`.
+    pub(super) fn write(
+        &self,
+        unprivileged: Option<&Caller>,
+        handle: HandleId,
+        offset: u64,
+        data: &[u8],
+    ) -> Outcome<usize> {
+        if let Some(caller) = unprivileged {
+            self.drop_privileges(caller, handle)?;
+        }
         let length = self.view.write(handle, offset, data)?;
         self.traffic.wrote(length);
         Ok(length)
@@ -475,12 +474,23 @@ impl Handlers {
         Ok(i64::try_from(self.view.seek(handle, offset, what)?).map_err(|_| beyond())?)
     }
 
-    pub(super) fn fallocate(&self, handle: HandleId, offset: u64, length: u64, mode: i32) -> Outcome<()> {
+    pub(super) fn fallocate(
+        &self,
+        caller: &Caller,
+        handle: HandleId,
+        offset: u64,
+        length: u64,
+        mode: i32,
+    ) -> Outcome<()> {
+        if caller.uid != 0 {
+            self.drop_privileges(caller, handle)?;
+        }
         Ok(self.view.allocate(handle, convert::allocate(mode)?, offset, length)?)
     }
 
     pub(super) fn copy_file_range(
         &self,
+        caller: &Caller,
         (from, from_offset): (HandleId, u64),
         (to, to_offset): (HandleId, u64),
         length: u64,
@@ -488,6 +498,9 @@ impl Handlers {
     ) -> Outcome<u32> {
         if flags != 0 {
             return Err(Error::new(ErrorKind::Invalid, "copy a range with flags that do not exist").into());
+        }
+        if caller.uid != 0 {
+            self.drop_privileges(caller, to)?;
         }
         let copied = self.view.copy_range(from, from_offset, to, to_offset, length.min(COPY_BYTES_MAX))?;
         Ok(u32::try_from(copied).unwrap_or(COPY_BYTES_MAX as u32))

@@ -32,7 +32,7 @@ pub(super) struct Polls {
 
 #[derive(Debug)]
 struct Desk {
-    device: File,
+    device: Arc<File>,
     state: Mutex<State>,
 }
 
@@ -46,7 +46,7 @@ struct State {
 
 impl Polls {
     /// `device`: a descriptor of the mount.
-    pub(super) fn new(view: Arc<View>, device: File) -> Self {
+    pub(super) fn new(view: Arc<View>, device: Arc<File>) -> Self {
         Self { view, desk: Arc::new(Desk { device, state: Mutex::default() }) }
     }
 

@@ -54,7 +54,7 @@ impl NodeRow {
     /// changes, not what is in it. A change of what is in it names its times over these.
     #[must_use]
     pub fn with_body(&self, body: BodyRow, size: u64, blocks: u64) -> BodyChange {
-        BodyChange { size, blocks, mtime: self.attr.mtime, ctime: self.attr.ctime, new_version: false, body }
+        BodyChange { size, blocks, mtime: self.attr.mtime, ctime: self.attr.ctime, new_versions: 0, body }
     }
 }
 
@@ -119,8 +119,8 @@ pub struct BodyChange {
     pub mtime: Timestamp,
     /// New change time.
     pub ctime: Timestamp,
-    /// Whether the body counts as a new version.
-    pub new_version: bool,
+    /// By how much the number of the version grows.
+    pub new_versions: u64,
     /// Where the body is now.
     pub body: BodyRow,
 }

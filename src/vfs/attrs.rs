@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::live::{Content, Live, LiveState};
+use super::privileges::has_set_id;
 use super::store::Vfs;
 use super::types::StatFs;
 use crate::error::{Error, ErrorKind, Result};
@@ -69,6 +70,9 @@ impl Vfs {
             }
         }
         drop(state);
+        if let Some(live) = now_live.as_ref().filter(|_| change.mode.is_some_and(has_set_id)) {
+            live.reasons.add();
+        }
         self.with_live(row, now_live)
     }
 

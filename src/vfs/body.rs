@@ -15,6 +15,7 @@ use super::attrs::blocks_of;
 use super::damage::Fault;
 use super::live::{BlobReader, Content, LiveState, Pending, Reader, SealedBody};
 use super::open::check_kind;
+use super::privileges::has_set_id;
 use super::store::{Core, Vfs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobRow, BodyChange, BodyRow, NodeRow, Place, WriteTxn};
@@ -40,6 +41,11 @@ impl LiveState {
         }
         self.touch(now);
         Ok(())
+    }
+
+    /// Versions that the row does not count yet.
+    pub(super) fn uncounted(&self) -> u64 {
+        self.versions + u64::from(self.changed)
     }
 
     /// The size in bytes.
@@ -88,10 +94,20 @@ impl Vfs {
         state.sealed_blocks = blob.map_or(0, |blob| blob.blocks);
         state.changed = row.version == 0;
         let attr = row.attr;
+        state.set_id = has_set_id(attr.mode);
         state.named_at = (attr.nlink > 0).then_some(names_lost);
         state.atime_due =
             attr.atime <= attr.mtime.max(attr.ctime) || self.now().0.saturating_sub(attr.atime.0) > ATIME_AGE_NANOS;
         state.loaded = true;
+        Ok(())
+    }
+
+    /// Somebody comes to write. Who has written before may have closed the file already, because close(2) does not wait
+    /// until that is heard of here: what has changed so far is a version of its own, as it is when it was heard of in time.
+    pub(super) fn begin_version(&self, state: &mut LiveState) -> Result<()> {
+        self.notice_kernel_writes(state)?;
+        state.versions = state.uncounted();
+        state.changed = false;
         Ok(())
     }
 
@@ -376,16 +392,16 @@ impl Vfs {
         }
         self.check_writable()?;
         let mut core = self.lock_core();
-        self.save_small_in(&mut core, id, state, false)
+        self.save_small_in(&mut core, id, state, 0)
     }
 
-    /// Stores a small draft as a blob, under the lock of the core.
+    /// Stores a small draft as a blob, under the lock of the core, and counts either all versions or none.
     pub(super) fn save_small_in(
         &self,
         core: &mut Core,
         id: NodeId,
         state: &mut LiveState,
-        new_version: bool,
+        new_versions: u64,
     ) -> Result<()> {
         let Content::Memory { bytes, saved: saved @ false } = &mut state.content else { return Ok(()) };
         let size = bytes.len() as u64;
@@ -398,12 +414,14 @@ impl Vfs {
             } else {
                 BodyRow::Blob(put_small(txn, &digest, bytes, &self.stats.small)?)
             };
-            txn.update_body(id, &BodyChange { new_version, ..written(&row, body, size, pending) })?;
+            txn.update_body(id, &BodyChange { new_versions, ..written(&row, body, size, pending) })?;
             side.drop_body(txn, row.body)
         })?;
         *saved = true;
         state.pending = None;
-        state.changed &= !new_version;
+        if new_versions > 0 {
+            (state.changed, state.versions) = (false, 0);
+        }
         Ok(())
     }
 }

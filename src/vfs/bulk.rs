@@ -332,7 +332,7 @@ impl Bulk<'_> {
         // The last reference may be one that is not counted yet, and a blob may go.
         self.count_refs()?;
         self.blobs.clear();
-        let change = BodyChange { size, blocks, mtime: new.modified, ctime: self.now, new_version: false, body };
+        let change = BodyChange { size, blocks, mtime: new.modified, ctime: self.now, new_versions: 0, body };
         self.txn.update_body(row.attr.id, &change)?;
         self.side.drop_body(self.txn, row.body)?;
         // What the kernel has cached of it is of the body before.

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::changes::Origin;
 use super::directories::DirStream;
+use super::privileges::Reasons;
 use super::types::HandleId;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, Place};
@@ -19,6 +20,8 @@ use crate::model::{Digest, NodeId, Timestamp};
 pub(super) struct Live {
     pub(super) id: NodeId,
     pub(super) state: Mutex<LiveState>,
+    /// Beside the state, which is held during input and output.
+    pub(super) reasons: Reasons,
 }
 
 /// What is known of a live file beyond its row.
@@ -33,8 +36,12 @@ pub(super) struct LiveState {
     pub(super) atime: Option<Timestamp>,
     /// Whether the next read is to be noted, relatime of mount(8).
     pub(super) atime_due: bool,
-    /// Whether the body changed since its version was counted.
+    /// Whether the body changed since its version began.
     pub(super) changed: bool,
+    /// Versions before that one, which the row does not count yet.
+    pub(super) versions: u64,
+    /// Whether the row had set-ID bits when it was read.
+    pub(super) set_id: bool,
     /// Whether the time of the staging file was set and is not on the disk yet: fdatasync(2) does not write it.
     pub(super) file_time_set: bool,
     /// Grows with every change, so that a seal in progress notices.
@@ -117,7 +124,10 @@ impl LiveTable {
     /// The live file, made if it is not there, with one more user.
     pub(super) fn acquire(&self, id: NodeId) -> Arc<Live> {
         let mut table = self.0.lock();
-        let (live, users) = table.entry(id).or_insert_with(|| (Arc::new(Live { id, state: Mutex::default() }), 0));
+        let (live, users) = table.entry(id).or_insert_with(|| {
+            let (state, reasons) = (Mutex::default(), Reasons::default());
+            (Arc::new(Live { id, state, reasons }), 0)
+        });
         *users += 1;
         Arc::clone(live)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::entries::{NewNode, make_node};
 use super::live::{Content, FileHandle, Handle, Live, LiveState, Reader};
+use super::privileges::has_set_id;
 use super::store::{Core, Vfs};
 use super::types::{HandleId, OpenMode, Opened, Serving};
 use crate::error::{Error, ErrorKind, Result};
@@ -33,6 +34,9 @@ impl Vfs {
             Ok((row, self.live.acquire(row.attr.id), txn.names_lost()))
         })?;
         let direct = open.direct && !open.read;
+        if has_set_id(row.attr.mode) {
+            live.reasons.add();
+        }
         {
             let mut state = live.state.lock();
             state.loaded = true;
@@ -80,7 +84,13 @@ impl Vfs {
     /// that nobody has open, and for all handles that come while it does: it refuses to mix.
     fn open_live(&self, live: &Live, state: &mut LiveState, open: OpenMode) -> Result<(Serving, bool)> {
         self.stats.live_files.note(state.loaded);
+        if open.write || open.truncate {
+            self.begin_version(state)?;
+        }
         self.load(live.id, state)?;
+        if state.set_id {
+            live.reasons.add();
+        }
         if open.truncate {
             self.set_size(live.id, state, 0)?;
         }
@@ -90,6 +100,9 @@ impl Vfs {
             state.vfs_handles += 1;
             state.vfs_writers += u32::from(open.write);
             state.direct_writers += u32::from(open.write);
+            if open.write {
+                live.reasons.add();
+            }
             return Ok((Serving::Vfs { keep_cache: false, direct: true }, false));
         }
         let Some(file) = self.kernel_file(live.id, state, open)? else {
@@ -108,6 +121,10 @@ impl Vfs {
             // All or none: a page that one handle fills while another writes past it would stay as it was.
             let alone = state.vfs_handles == 0 && open.direct && open.write && !open.read;
             let direct = alone || state.direct_writers > 0;
+            if direct && open.write && !open.direct {
+                // Who asked expected the kernel to take rights away before each write. It does not before a direct one.
+                live.reasons.add();
+            }
             state.vfs_handles += 1;
             state.vfs_writers += u32::from(open.write);
             state.direct_writers += u32::from(direct && open.write);
@@ -295,11 +312,12 @@ impl Vfs {
                 return self.finish_unnamed(core, live, &row, wait);
             }
         }
-        self.save_small_in(core, id, state, state.changed)?;
-        if state.pending.is_some() || state.atime.is_some() || state.changed {
+        self.save_small_in(core, id, state, state.uncounted())?;
+        let versions = state.uncounted();
+        if state.pending.is_some() || state.atime.is_some() || versions > 0 {
             self.change_in(core, |txn, _| {
                 self.flush_times(txn, id, state)?;
-                if state.changed { txn.count_version(id) } else { Ok(()) }
+                if versions > 0 { txn.count_versions(id, versions) } else { Ok(()) }
             })?;
         }
         Ok(true)

@@ -4,7 +4,7 @@
 //! it. Afterwards nobody waits for the reader. A file that is still open for writing has no digest; the reader sees its
 //! bytes as they are when it comes to them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 
@@ -22,6 +22,8 @@ const BATCH: usize = 256;
 pub struct Snapshot<'a> {
     vfs: &'a Vfs,
     meta: crate::meta::Snapshot,
+    /// The versions of bodies that were being written, which their rows do not count.
+    versions: HashMap<NodeId, u64>,
     keeps_bodies: bool,
 }
 
@@ -32,7 +34,7 @@ pub struct Listed<'a> {
     pub path: &'a [u8],
     /// What stat(2) told of it.
     pub attr: Attr,
-    /// Bodies committed so far.
+    /// Bodies so far, one that is being written included.
     pub version: u64,
     /// The digest of its body; `None` while that is being written.
     pub digest: Option<Digest>,
@@ -59,34 +61,37 @@ impl Vfs {
     /// # Errors
     /// What saving drafts, the disk and the database report.
     pub fn snapshot(&self, keep_bodies: bool) -> Result<Snapshot<'_>> {
+        let mut versions = HashMap::new();
         if !self.read_only {
             self.save_kept()?;
             self.seal_all()?;
-            self.save_open()?;
+            versions = self.save_open()?;
         }
         let mut core = self.lock_core();
         let meta = core.meta.snapshot()?;
         core.side.snapshots += u32::from(keep_bodies);
-        Ok(Snapshot { vfs: self, meta, keeps_bodies: keep_bodies })
+        Ok(Snapshot { vfs: self, meta, versions, keeps_bodies: keep_bodies })
     }
 
-    /// Brings what open files have in memory, their times included, into the rows.
-    fn save_open(&self) -> Result<()> {
+    /// Brings what open files have in memory, their times included, into the rows; the versions that these do not count.
+    fn save_open(&self) -> Result<HashMap<NodeId, u64>> {
+        let mut versions = HashMap::new();
         for live in self.live.all() {
             let mut state = live.state.lock();
             // One whose last name is gone has nothing to show, and one that was closed in between is saved.
-            let named = self.lock_core().meta.read().find_node(live.id)?.is_some_and(|row| row.attr.nlink > 0);
-            if !named || !state.loaded || self.live.users(live.id) == 0 {
-                continue;
-            }
+            let named = self.lock_core().meta.read().find_node(live.id)?.filter(|row| row.attr.nlink > 0);
+            let Some(row) = named.filter(|_| state.loaded && self.live.users(live.id) > 0) else { continue };
             self.notice_kernel_writes(&mut state)?;
+            if state.uncounted() > 0 {
+                versions.insert(live.id, row.version + state.uncounted());
+            }
             self.save_memory(live.id, &mut state)?;
             if state.pending.is_some() {
                 self.change(|txn, _| self.flush_times(txn, live.id, &state))?;
                 state.pending = None;
             }
         }
-        Ok(())
+        Ok(versions)
     }
 }
 
@@ -120,7 +125,7 @@ impl Snapshot<'_> {
             match found {
                 Some(row) if row.node.attr.kind == Kind::Directory && enter(&path) => at = row.node.attr.id,
                 Some(row) if path == below.as_bytes() && row.node.attr.kind != Kind::Directory => {
-                    return each(Self::listed(&path, row)?);
+                    return each(self.listed(&path, row)?);
                 }
                 _ => return Ok(()),
             }
@@ -149,7 +154,7 @@ impl Snapshot<'_> {
             };
             path.extend_from_slice(&row.name);
             if row.node.attr.kind != Kind::Directory {
-                each(Self::listed(&path, row)?)?;
+                each(self.listed(&path, row)?)?;
             } else if enter(&path) {
                 level.waiting.push((row.name, row.node.attr.id));
             }
@@ -157,7 +162,7 @@ impl Snapshot<'_> {
         Ok(())
     }
 
-    fn listed(path: &[u8], row: ListedRow) -> Result<Listed<'_>> {
+    fn listed<'p>(&self, path: &'p [u8], row: ListedRow) -> Result<Listed<'p>> {
         let attr = row.node.attr;
         let (digest, draft) = match row.node.body {
             BodyRow::Empty => (Some(Digest::EMPTY), None),
@@ -168,7 +173,9 @@ impl Snapshot<'_> {
             }
             BodyRow::Blob(_) => (row.digest, None),
         };
-        Ok(Listed { path, attr, version: row.node.version.max(1), digest, attrs: row.attrs, draft })
+        // One that was closed in between is counted by its row.
+        let version = self.versions.get(&attr.id).map_or(1, |version| *version).max(row.node.version);
+        Ok(Listed { path, attr, version, digest, attrs: row.attrs, draft })
     }
 
     /// Opens the body of that digest, to be read from its beginning. It is hashed first unless it is known to be right.

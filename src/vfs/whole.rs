@@ -298,6 +298,7 @@ impl Vfs {
         state: &mut LiveState,
         whole: &Whole,
     ) -> Result<bool> {
+        self.begin_version(state)?;
         match self.load(id, state) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
             loaded => loaded?,
@@ -389,7 +390,7 @@ impl Vfs {
 }
 
 fn change_to(named: &Named, now: crate::model::Timestamp) -> BodyChange {
-    BodyChange { size: named.size, blocks: named.blocks, mtime: now, ctime: now, new_version: false, body: named.body }
+    BodyChange { size: named.size, blocks: named.blocks, mtime: now, ctime: now, new_versions: 0, body: named.body }
 }
 
 fn check_kind(kind: Kind) -> Result<()> {

@@ -1,10 +1,11 @@
 //! Extended attributes, xattr(7), and the virtual ones below `user.nexus.`.
 
+use super::privileges::CAPABILITY;
 use super::store::Vfs;
 use super::types::XattrMode;
 use super::work::keeper;
 use crate::error::{Error, ErrorKind, Result};
-use crate::meta::{BodyRow, NodeRow};
+use crate::meta::BodyRow;
 use crate::model::work::key;
 use crate::model::{
     Kind, NodeId, XATTR_COUNT_MAX, XATTR_KEY_BYTES_MAX, XATTR_LIST_BYTES_MAX, XATTR_LIST_BYTES_RESERVED,
@@ -89,7 +90,13 @@ impl Vfs {
                 keeper(txn, side, now, *scope).attribute_set(&node, key, value)?;
             }
             Ok(())
-        })
+        })?;
+        if key == CAPABILITY
+            && let Some(live) = self.live.get(id)
+        {
+            live.reasons.add();
+        }
+        Ok(())
     }
 
     /// The keys of all attributes that are stored, by key.
@@ -139,16 +146,24 @@ impl Vfs {
             b"claim" => self.work_claim_number(id)?.ok_or_else(none)?.to_string(),
             b"created_at" => crate::model::rfc3339(row.attr.btime),
             b"etag" if row.attr.kind == Kind::File => self.etag(id)?.to_string(),
-            b"version" if row.attr.kind == Kind::File => self.version(&row).to_string(),
+            b"version" if row.attr.kind == Kind::File => self.version(id)?.to_string(),
             b"refs" if row.attr.kind == Kind::File => self.refs(id)?.to_string(),
             _ => return Err(none()),
         };
         Ok(text.into_bytes())
     }
 
-    /// The version that the body has now; a first body that is still being written is the first.
-    fn version(&self, row: &NodeRow) -> u64 {
-        row.version.max(1)
+    /// The version that the body has now: one that is still being written counts, because nobody can tell it from one whose
+    /// close is on its way here.
+    fn version(&self, id: NodeId) -> Result<u64> {
+        let live = self.live.get(id);
+        // Held until the row is read: a close moves the number from here to there.
+        let mut state = live.as_ref().map(|live| live.state.lock());
+        if let Some(state) = state.as_deref_mut() {
+            self.notice_kernel_writes(state)?;
+        }
+        let uncounted = state.as_ref().map_or(0, |state| state.uncounted());
+        Ok((self.lock_core().meta.read().node(id)?.version + uncounted).max(1))
     }
 
     /// Files that have this body: 1 for a body that is still a draft, or empty.

@@ -338,6 +338,35 @@ fn the_version_counts_bodies() {
     store.end();
 }
 
+/// A close is heard of late, because close(2) does not wait for it: the number is the same whether it was heard of or not.
+#[test]
+fn the_version_does_not_wait_for_closes() {
+    for len in SIZES {
+        let store = Store::new();
+        let version = || store.says("/a", "version").parse::<u8>().unwrap();
+        let mut open = Vec::new();
+        for number in 1..=4 {
+            let (id, handle) = store.start("/a", &body(len, number));
+            open.push(handle);
+            assert_eq!(version(), number, "written, {len} bytes");
+            assert_eq!(store.vfs().etag(id).unwrap(), Digest::of(&body(len, number)));
+            store.vfs().write(handle, 0, &body(len, number)).unwrap();
+            assert_eq!(version(), number, "and more through the same handle");
+        }
+        store.get("/a");
+        assert_eq!(version(), 4, "read");
+        for handle in open {
+            store.vfs().release(handle).unwrap();
+            assert_eq!(version(), 4, "closed at last");
+        }
+        store.settle();
+        assert_eq!(version(), 4, "at rest");
+        store.put("/a", &body(len, 9));
+        assert_eq!(version(), 5);
+        store.end();
+    }
+}
+
 /// A body can also come by truncation and by copying, and small and big ones count alike.
 #[test]
 fn every_way_to_a_new_body_counts_once() {

@@ -227,6 +227,9 @@ pub(super) mod opcode {
 /// `FUSE_RELEASE_FLOCK_UNLOCK` of `fuse_release_in.release_flags`: the open file has a lock, flock(2).
 pub(super) const RELEASE_UNLOCKS: u32 = 1 << 1;
 
+/// `FUSE_WRITE_KILL_SUIDGID` of `fuse_write_in.write_flags`: whoever writes has no `CAP_FSETID`.
+pub(super) const WRITE_UNPRIVILEGED: u32 = 1 << 2;
+
 /// The bits of `fuse_setattr_in.valid`
 pub(super) mod fattr {
     pub(crate) const MODE: u32 = 1 << 0;

@@ -5,8 +5,8 @@
 
 use super::abi::{
     CopyRangeIn, CreateIn, FallocateIn, Field, FlushIn, FsyncIn, GetxattrIn, LinkIn, LockIn, LseekIn, MkdirIn, MknodIn,
-    OpenIn, POLL_TELL, PollIn, RELEASE_UNLOCKS, ReadIn, ReleaseIn, Rename2In, RenameIn, SetattrIn, SetxattrIn, WriteIn,
-    fattr, opcode,
+    OpenIn, POLL_TELL, PollIn, RELEASE_UNLOCKS, ReadIn, ReleaseIn, Rename2In, RenameIn, SetattrIn, SetxattrIn,
+    WRITE_UNPRIVILEGED, WriteIn, fattr, opcode,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AttrChange, NodeId, SetTime, Timestamp};
@@ -65,9 +65,11 @@ pub(super) enum Request<'a> {
         place: Place,
         size: usize,
     },
+    /// `unprivileged`: whoever writes has no `CAP_FSETID`.
     Write {
         place: Place,
         data: &'a [u8],
+        unprivileged: bool,
     },
     Statfs,
     /// `owner`: whose locks go with the open file, where it has any.
@@ -175,9 +177,10 @@ pub(super) fn request<'a>(code: u32, mut arguments: &'a [u8], payload: &'a [u8])
             Request::Read { place: (HandleId(handle), offset), size: size as usize }
         }
         opcode::WRITE => {
-            let WriteIn { handle, offset, size, .. } = fixed(arguments)?;
+            let WriteIn { handle, offset, size, write_flags, .. } = fixed(arguments)?;
             let data = if payload.len() == size as usize { payload } else { return Err(malformed("data")) };
-            Request::Write { place: (HandleId(handle), offset), data }
+            let unprivileged = write_flags & WRITE_UNPRIVILEGED != 0;
+            Request::Write { place: (HandleId(handle), offset), data, unprivileged }
         }
         opcode::STATFS => Request::Statfs,
         opcode::RELEASE => {

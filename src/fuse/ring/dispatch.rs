@@ -114,9 +114,10 @@ fn run(
             let room = payload.get_mut(..size).ok_or_else(too_long)?;
             Some(handlers.read(handle, offset, room)?.min(size))
         }
-        Request::Write { place: (handle, offset), data } => {
+        Request::Write { place: (handle, offset), data, unprivileged } => {
+            let unprivileged = unprivileged.then_some(&caller);
             // No request brings more than 32 bits can count.
-            let length = handlers.write(handle, offset, data)?.min(data.len()) as u32;
+            let length = handlers.write(unprivileged, handle, offset, data)?.min(data.len()) as u32;
             encode::written(payload, length)
         }
         Request::Statfs => encode::statfs(payload, &handlers.statfs()?),
@@ -153,10 +154,10 @@ fn run(
         Request::Fsyncdir(handle) => nothing(handlers.fsyncdir(handle)?),
         Request::Lseek { handle, offset, whence } => encode::offset(payload, handlers.lseek(handle, offset, whence)?),
         Request::Fallocate { place: (handle, offset), length, mode } => {
-            nothing(handlers.fallocate(handle, offset, length, mode)?)
+            nothing(handlers.fallocate(&caller, handle, offset, length, mode)?)
         }
         Request::CopyRange { from, to, length, flags, wide } => {
-            let size = handlers.copy_file_range(from, to, length, flags)?;
+            let size = handlers.copy_file_range(&caller, from, to, length, flags)?;
             if wide { encode::copied(payload, size) } else { encode::written(payload, size) }
         }
         Request::Poll { handle, tell } => encode::polled(payload, handlers.poll(handle, tell)?),

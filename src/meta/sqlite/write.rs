@@ -260,7 +260,7 @@ impl<'a> WriteTxn<'a> {
                 change.blocks,
                 change.mtime.0,
                 change.ctime.0,
-                change.new_version,
+                change.new_versions,
                 blob,
                 draft
             ],
@@ -288,13 +288,13 @@ impl<'a> WriteTxn<'a> {
         Ok(())
     }
 
-    /// Counts a new version of a body.
+    /// Counts new versions of a body.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn count_version(&self, id: NodeId) -> Result<()> {
+    pub fn count_versions(&self, id: NodeId, versions: u64) -> Result<()> {
         self.changed.note(id, Of::Facts);
-        self.change("UPDATE node SET version = version + 1 WHERE id = ?1", [id.0.cast_signed()])?;
+        self.change("UPDATE node SET version = version + ?2 WHERE id = ?1", params![id.0.cast_signed(), versions])?;
         Ok(())
     }
 

@@ -162,7 +162,7 @@ impl Repair<'_> {
         let attr = &row.attr;
         let blocks = if size == attr.size { attr.blocks } else { blocks_of(size) };
         let ctime = if new_version { self.now } else { attr.ctime };
-        let change = BodyChange { ctime, new_version, ..row.with_body(body, size, blocks) };
+        let change = BodyChange { ctime, new_versions: u64::from(new_version), ..row.with_body(body, size, blocks) };
         self.txn.update_body(attr.id, &change)
     }
 

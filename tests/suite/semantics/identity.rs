@@ -126,6 +126,25 @@ fn the_version_counts_bodies() {
     mounted.finish();
 }
 
+/// The last close of a file is heard of late; here it is not heard of before the end, because somebody else has it open.
+#[test]
+fn the_version_counts_bodies_while_others_have_the_file_open() {
+    let mounted = Mounted::new();
+    for length in [10, 100_000, 2 << 20] {
+        let path = mounted.path(&format!("file-{length}"));
+        fs::write(&path, bytes(5, length)).unwrap();
+        etag(&path);
+        let reader = File::open(&path).unwrap();
+        for number in 2..=4 {
+            fs::write(&path, bytes(number, length)).unwrap();
+            assert_eq!(xattr_text(&path, "user.nexus.version"), number.to_string(), "{length} bytes");
+        }
+        drop(reader);
+        assert_eq!(version(&path), 4, "{length} bytes, closed");
+    }
+    mounted.finish();
+}
+
 #[test]
 fn what_nexus_tells_is_not_listed_and_cannot_be_set() {
     let mounted = Mounted::new();

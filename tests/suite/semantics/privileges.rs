@@ -1,36 +1,88 @@
 //! Who may do what: set-user-ID bits that a change clears, and the permission bits as other users meet them.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Mounted, bytes, nexus, run, scratch};
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+
+use crate::harness::{Mounted, TRANSPORTS, bytes, nexus, run, scratch};
 
 const NOBODY: u32 = 65_534;
 
+/// What somebody without privilege does to a file, as a shell command.
+const CHANGES: [(&str, &str); 5] = [
+    ("write", "printf x >> FILE"),
+    ("write at the start", "printf x 1<>FILE"),
+    ("truncate", "truncate -s 3 FILE"),
+    ("open with truncation", ": > FILE"),
+    ("allocate", "fallocate -l 100000 FILE"),
+];
+
+/// `cap_setuid` as `setcap` stores it: `vfs_cap_data` of linux/capability.h, revision 2, effective.
+const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 #[test]
 fn changing_a_file_clears_its_set_id_bits() {
-    // What somebody without privilege does to a file of mode 6777, as a shell command.
-    let table = [
-        ("write", "printf x >> FILE"),
-        ("write at the start", "printf x 1<>FILE"),
-        ("truncate", "truncate -s 3 FILE"),
-        ("open with truncation", ": > FILE"),
-        ("allocate", "fallocate -l 100000 FILE"),
-    ];
     let mounted = Mounted::with(&["--allow-other", "-o", "suid"]);
     for place in mounted.places() {
         for length in [10, 2 << 20] {
-            for (name, command) in table {
+            for (name, command) in CHANGES {
                 let file = set_id_file(&place, &format!("{name} {length}"), length);
-                let command = command.replace("FILE", "\"$0\"");
-                run(as_nobody().args(["sh", "-c", &command]).arg(&file)).ok();
+                change_as_nobody(&file, command);
                 assert_eq!(mode(&file), 0o777, "{name}, {length} bytes, on {}", place.display());
             }
         }
     }
     mounted.finish();
+}
+
+/// Root has the file open for writing, so that an ordinary user is served past the page cache as well. The kernel then asks
+/// for nothing before it writes.
+#[test]
+fn changing_a_file_that_root_is_writing_clears_them_too() {
+    for (transport, how) in TRANSPORTS.into_iter().flat_map(|t| [(t, "passthrough"), (t, "no_passthrough")]) {
+        let mounted = Mounted::over(transport, &["--allow-other", "-o", "suid", "-o", how]);
+        for place in mounted.places() {
+            for length in [10, 2 << 20] {
+                for (name, command) in CHANGES {
+                    let case = format!("{name}, {length} bytes, over {transport}, {how}, on {}", place.display());
+                    let file = set_id_file(&place, &format!("{name} {length}"), length);
+                    let held = OpenOptions::new().write(true).open(&file).unwrap();
+                    change_as_nobody(&file, command);
+                    assert_eq!(believed_mode(&file), 0o777, "what execve(2) goes by: {case}");
+                    assert_eq!(mode(&file), 0o777, "{case}");
+                    // By another mode than the one before, and the same handle.
+                    fs::set_permissions(&file, Permissions::from_mode(0o2777)).unwrap();
+                    change_as_nobody(&file, command);
+                    assert_eq!((believed_mode(&file), mode(&file)), (0o777, 0o777), "once more: {case}");
+                    drop(held);
+                }
+            }
+        }
+        mounted.finish();
+    }
+}
+
+/// The same of what setcap(8) gives.
+#[test]
+fn writing_to_a_file_that_root_is_writing_takes_its_capabilities() {
+    for how in ["passthrough", "no_passthrough"] {
+        let mounted = Mounted::with(&["--allow-other", "-o", "suid", "-o", how]);
+        for place in mounted.places() {
+            for length in [10, 2 << 20] {
+                let file = set_id_file(&place, &format!("{length}"), length);
+                let held = OpenOptions::new().write(true).open(&file).unwrap();
+                xattr::set(&file, "security.capability", &CAPABILITY).unwrap();
+                change_as_nobody(&file, "printf x >> FILE");
+                let left = xattr::get(&file, "security.capability").unwrap();
+                assert_eq!(left, None, "{length} bytes, {how}, on {}", place.display());
+                drop(held);
+            }
+        }
+        mounted.finish();
+    }
 }
 
 #[test]
@@ -90,6 +142,16 @@ fn set_id_file(place: &Path, name: &str, length: usize) -> PathBuf {
     fs::write(&file, bytes(1, length)).unwrap();
     fs::set_permissions(&file, Permissions::from_mode(0o6777)).unwrap();
     file
+}
+
+fn change_as_nobody(file: &Path, command: &str) {
+    let command = command.replace("FILE", "\"$0\"");
+    run(as_nobody().args(["sh", "-c", &command]).arg(file)).ok();
+}
+
+/// The mode that the kernel goes by: it asks the filesystem for it only where it knows that its own is old.
+fn believed_mode(path: &Path) -> u32 {
+    u32::from(rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::MODE).unwrap().stx_mode) & 0o7777
 }
 
 fn mode(path: &Path) -> u32 {

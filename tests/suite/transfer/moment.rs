@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nexus::model::{Name, NodeId, Principal, VPath};
 use nexus::transfer::{Conflict, ImportOptions};
-use nexus::vfs::OpenMode;
+use nexus::vfs::{Listed, OpenMode};
 
-use super::place::{CALLER, Place, WRITE, counts};
+use super::place::{CALLER, Place, SIZES, WRITE, counts};
 use crate::harness::{bytes, files_below, sha256};
 
 /// Pairs of files are always written one after the other: an export must never show the second without the first.
@@ -33,6 +33,32 @@ fn what_was_written_later_is_not_shown_without_what_was_before() {
         }
         over.store(true, Ordering::Relaxed);
     });
+    place.end();
+}
+
+/// Whether the close of a body was heard of or not, its version is the same; and it is not counted twice when the close falls
+/// between the moment and its listing.
+#[test]
+fn a_body_whose_close_is_on_its_way_has_its_version() {
+    let place = Place::new();
+    for size in SIZES {
+        let path = format!("/{size}");
+        place.put(path.as_bytes(), b"first");
+        let handle = place.start(path.as_bytes());
+        place.vfs.write(handle, 0, &bytes(1, size)).unwrap();
+        let snapshot = place.vfs.snapshot(false).unwrap();
+        place.vfs.release(handle).unwrap();
+        for snapshot in [snapshot, place.vfs.snapshot(false).unwrap()] {
+            let mut shown = Vec::new();
+            let below = VPath::parse(path.as_bytes()).unwrap();
+            let mut each = |listed: Listed<'_>| {
+                shown.push(listed.version);
+                Ok(())
+            };
+            snapshot.walk(&below, &|_| true, &mut each).unwrap();
+            assert_eq!(shown, [2], "{size} bytes");
+        }
+    }
     place.end();
 }
 

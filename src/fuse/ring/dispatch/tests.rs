@@ -10,9 +10,9 @@ use tempfile::TempDir;
 use super::super::abi::*;
 use super::*;
 use crate::fuse::wakeful::Wakeful;
-use crate::model::{Name, Principal, Timestamp, perm};
+use crate::model::{AttrChange, Name, Principal, Timestamp, perm};
 use crate::stats::Traffic;
-use crate::vfs::{StoreOptions, Vfs};
+use crate::vfs::{StoreOptions, Vfs, XattrMode};
 use crate::view::View;
 
 /// Large enough for every answer but the largest reads, small enough that those are refused.
@@ -200,6 +200,57 @@ impl Subject {
     fn size(&self, node: NodeId) -> u64 {
         self.vfs.getattr(node).unwrap().size
     }
+}
+
+/// Whatever the kernel believes of the mode, it says with each write whether the writer has CAP_FSETID; of an allocation and a
+/// copy it says only who asks.
+#[test]
+fn a_write_without_privilege_takes_set_id_bits_and_capabilities() {
+    let subject = Subject::new();
+    let (file, handle, _) = subject.open();
+    let node = NodeId(file);
+    let write = |write_flags| {
+        let write = WriteIn { handle, size: 4, write_flags, ..WriteIn::default() };
+        (opcode::WRITE, bytes_of(write), &b"data"[..])
+    };
+    let allocate = FallocateIn { handle, length: 9000, ..FallocateIn::default() };
+    let copy = CopyRangeIn { handle, to_handle: handle, to_offset: 100, length: 4, ..CopyRangeIn::default() };
+    let ends = [
+        write(WRITE_UNPRIVILEGED),
+        (opcode::FALLOCATE, bytes_of(allocate), &b""[..]),
+        (opcode::COPY_FILE_RANGE, bytes_of(copy), &b""[..]),
+    ];
+    let root = Caller { uid: 0, gid: 0 };
+    let give = |mode: u32| {
+        subject.vfs.setattr(&root, node, &AttrChange { mode: Some(mode), ..AttrChange::default() }).unwrap();
+        subject.vfs.setxattr(node, b"security.capability", b"some", XattrMode::Set).unwrap();
+    };
+    let has = || {
+        let capable = subject.vfs.getxattr(node, b"security.capability").is_ok();
+        (subject.vfs.getattr(node).unwrap().mode, capable)
+    };
+    let ask = |(code, arguments, brought): &(u32, Vec<u8>, &[u8])| {
+        assert_eq!(subject.ask(*code, file, arguments, brought, brought.len()).0.error, 0);
+    };
+    for end in &ends {
+        // Each time anew, also when it was looked at before.
+        for (mode, left) in [(0o6775, 0o775), (0o4644, 0o644), (0o2644, 0o2644), (0o2755, 0o755), (0o644, 0o644)] {
+            give(mode);
+            ask(&write(0));
+            assert_eq!(has(), (mode, true), "a privileged one takes nothing");
+            ask(end);
+            assert_eq!(has(), (left, false), "{mode:o}, by {}", kind(end.0).word());
+        }
+    }
+    // The group's bit stayed for one of its members; it goes when somebody else writes.
+    give(0o2644);
+    subject
+        .vfs
+        .setattr(&root, node, &AttrChange { gid: Some(9), mode: Some(0o2644), ..AttrChange::default() })
+        .unwrap();
+    ask(&ends[0]);
+    assert_eq!(has(), (0o644, false));
+    subject.end();
 }
 
 #[test]

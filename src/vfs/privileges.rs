@@ -1,0 +1,63 @@
+//! Files that may give whoever runs them the rights of somebody else: by set-ID bits or `security.capability`.
+//!
+//! Such rights end with a write by anybody who could not have given them, inode(7) and capabilities(7). Where the writer's
+//! kernel leaves that to the filesystem it has to be looked for before the write, and a look at the rows before each write
+//! would cost a good part of it. So a live file counts the reasons to believe that it has some, and only a file with reasons is
+//! looked at. A reason is there before whatever gives the rights is answered; one that turns out to be none costs a look.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::live::Live;
+use super::store::Vfs;
+use super::types::HandleId;
+use crate::model::{NodeId, perm};
+
+/// The attribute that gives capabilities, capabilities(7).
+pub(super) const CAPABILITY: &[u8] = b"security.capability";
+
+/// Whether a mode gives rights.
+pub(super) fn has_set_id(mode: u32) -> bool {
+    mode & (perm::SET_UID | perm::SET_GID) != 0
+}
+
+/// Reasons to believe that a live file gives rights; 0 for none.
+#[derive(Debug, Default)]
+pub(super) struct Reasons(AtomicU64);
+
+impl Reasons {
+    /// One more.
+    pub(super) fn add(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A file that may give rights.
+#[derive(Debug)]
+pub struct Privileged {
+    live: Arc<Live>,
+    reasons: u64,
+}
+
+impl Privileged {
+    /// Its number.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.live.id
+    }
+
+    /// It gives none, or none any more. What has been a reason since it was found stays one.
+    pub fn is_cleared(self) {
+        self.live.reasons.0.compare_exchange(self.reasons, 0, Ordering::SeqCst, Ordering::SeqCst).ok();
+    }
+}
+
+impl Vfs {
+    /// The file of a handle, if it may give rights.
+    #[must_use]
+    pub fn privileged(&self, handle: HandleId) -> Option<Privileged> {
+        let file = self.handles.file(handle).ok()?;
+        let reasons = file.live.reasons.0.load(Ordering::SeqCst);
+        (reasons > 0).then(|| Privileged { live: Arc::clone(&file.live), reasons })
+    }
+}
