@@ -1,11 +1,13 @@
 //! Bodies as files: `cas/ab/cd/<digest>`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::sync_directory;
+use parking_lot::Mutex;
+
+use super::{sync_directory, together};
 use crate::error::{Error, Result};
 use crate::model::Digest;
 
@@ -14,13 +16,22 @@ use crate::model::Digest;
 pub struct BlobStore {
     root: PathBuf,
     quarantine: PathBuf,
+    grown: Mutex<Grown>,
+}
+
+/// Directories in which others were made, so that they have to be synced along with what is put there: each with the number
+/// of the last one.
+#[derive(Debug, Default)]
+struct Grown {
+    directories: BTreeMap<PathBuf, u64>,
+    made: u64,
 }
 
 impl BlobStore {
     /// The store below `data_dir`.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
-        Self { root: data_dir.join("cas"), quarantine: data_dir.join("quarantine") }
+        Self { root: data_dir.join("cas"), quarantine: data_dir.join("quarantine"), grown: Mutex::default() }
     }
 
     /// Makes the directories of a new store.
@@ -62,34 +73,25 @@ impl BlobStore {
     /// What link(2) and rename(2) report; nothing has changed then.
     pub fn put(&self, source: &Path, digest: &Digest) -> Result<()> {
         let path = self.path(digest);
-        // A second name beside the source first: link(2) does not replace, and rename(2) of the source would lose it.
-        let mut second = source.as_os_str().to_owned();
-        second.push(".sealed");
-        let second = PathBuf::from(second);
-        let put = || -> io::Result<()> {
-            match fs::hard_link(source, &second) {
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    fs::remove_file(&second)?;
-                    fs::hard_link(source, &second)?;
-                }
-                other => other?,
+        let put = || match fs::hard_link(source, &path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.make_directories(&path)?;
+                fs::hard_link(source, &path)
             }
-            match fs::rename(&second, &path) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    if let Some(directory) = path.parent() {
-                        fs::create_dir_all(directory)?;
-                    }
-                    fs::rename(&second, &path)?;
-                }
-                other => other?,
-            }
-            // rename(2) does nothing when both names lead to one file already.
-            match fs::remove_file(&second) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-                _ => Ok(()),
-            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => replace(source, &path),
+            other => other,
         };
         put().map_err(|e| Error::io(format!("put blob {digest}"), e))
+    }
+
+    /// Makes the directory for a file, and the one above it.
+    fn make_directories(&self, path: &Path) -> io::Result<()> {
+        let mut grown = self.grown.lock();
+        grown.made += 1;
+        let made = grown.made;
+        // Before they are there: whoever finds them needs them durable, too.
+        grown.directories.extend(path.ancestors().skip(2).take(2).map(|directory| (directory.to_owned(), made)));
+        path.parent().map_or(Ok(()), fs::create_dir_all)
     }
 
     /// Makes the names of these digests durable.
@@ -97,11 +99,29 @@ impl BlobStore {
     /// # Errors
     /// What fsync(2) reports.
     pub fn sync<'a>(&self, digests: impl IntoIterator<Item = &'a Digest>) -> Result<()> {
-        let mut directories = BTreeSet::new();
-        for digest in digests {
-            directories.extend(self.path(digest).ancestors().skip(1).take(3).map(Path::to_owned));
+        let grown = self.grown.lock().directories.clone();
+        let mut directories: BTreeSet<_> = grown.keys().cloned().collect();
+        directories.extend(digests.into_iter().filter_map(|digest| self.path(digest).parent().map(Path::to_owned)));
+        sync_directories(directories)?;
+        // But for those that have grown again meanwhile.
+        self.grown.lock().directories.retain(|directory, made| grown.get(directory) != Some(made));
+        Ok(())
+    }
+
+    /// Makes all directories durable, whoever made them: a process that was killed may have had no time for it.
+    ///
+    /// # Errors
+    /// What readdir(3) and fsync(2) report.
+    pub fn sync_directories(&self) -> Result<()> {
+        let failed = |e| Error::io("list the content store", e);
+        let mut directories = BTreeSet::from([self.root.clone()]);
+        for entry in fs::read_dir(&self.root).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_type().map_err(failed)?.is_dir() {
+                directories.insert(entry.path());
+            }
         }
-        directories.iter().try_for_each(|directory| sync_directory(directory))
+        sync_directories(directories)
     }
 
     /// Removes the file of a digest, if it is there.
@@ -200,5 +220,95 @@ impl BlobStore {
             }
         }
         Ok(())
+    }
+}
+fn sync_directories(directories: BTreeSet<PathBuf>) -> Result<()> {
+    let directories: Vec<_> = directories.into_iter().collect();
+    together::each(&directories, |directory| sync_directory(directory)).into_iter().collect()
+}
+
+/// Gives `source` the name `path` as well, which another file has, or the same.
+fn replace(source: &Path, path: &Path) -> io::Result<()> {
+    // A second name beside the source first: link(2) does not replace, and rename(2) of the source would lose it.
+    let mut second = source.as_os_str().to_owned();
+    second.push(".sealed");
+    let second = PathBuf::from(second);
+    match fs::hard_link(source, &second) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&second)?;
+            fs::hard_link(source, &second)?;
+        }
+        other => other?,
+    }
+    fs::rename(&second, path)?;
+    // rename(2) does nothing when both names lead to one file already.
+    match fs::remove_file(&second) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Subject {
+        base: tempfile::TempDir,
+        store: BlobStore,
+    }
+
+    impl Subject {
+        fn new() -> Self {
+            let base = tempfile::tempdir().unwrap();
+            let store = BlobStore::new(base.path());
+            store.create().unwrap();
+            Self { base, store }
+        }
+
+        /// Puts these bytes under the digest of `name`, from a file that goes afterwards.
+        fn put(&self, name: &[u8], bytes: &[u8]) -> Digest {
+            let (digest, source) = (Digest::of(name), self.base.path().join("source"));
+            fs::write(&source, bytes).unwrap();
+            self.store.put(&source, &digest).unwrap();
+            // Once more is as well: a seal that was cut short begins again.
+            self.store.put(&source, &digest).unwrap();
+            fs::remove_file(&source).unwrap();
+            digest
+        }
+
+        fn grown(&self) -> Vec<PathBuf> {
+            self.store.grown.lock().directories.keys().cloned().collect()
+        }
+    }
+
+    #[test]
+    fn what_stood_under_the_name_is_replaced() {
+        let subject = Subject::new();
+        for bytes in [&b"left by a crash"[..], b"body"] {
+            let digest = subject.put(b"name", bytes);
+            assert_eq!(fs::read(subject.store.path(&digest)).unwrap(), bytes);
+        }
+        let beside: Vec<_> =
+            fs::read_dir(subject.base.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(beside.len(), 2, "the two directories of the store alone: {beside:?}");
+    }
+
+    #[test]
+    fn directories_that_were_made_are_synced_with_the_first_that_needs_them() {
+        let subject = Subject::new();
+        let digest = subject.put(b"a", b"a");
+        let root = subject.store.path(&digest).ancestors().nth(3).unwrap().to_owned();
+        let first = subject.store.path(&digest).ancestors().nth(2).unwrap().to_owned();
+        assert_eq!(subject.grown(), [root, first.clone()]);
+        subject.store.sync([]).unwrap();
+        assert_eq!(subject.grown(), [] as [PathBuf; 0]);
+        subject.put(b"a", b"b");
+        assert_eq!(subject.grown(), [] as [PathBuf; 0], "all its directories are there");
+        subject.put(b"b", b"b");
+        fs::remove_dir_all(&first).unwrap();
+        subject.store.grown.lock().directories.insert(first.clone(), 9);
+        subject.store.sync([]).unwrap_err();
+        assert!(subject.grown().contains(&first), "what could not be synced is tried again");
+        subject.store.sync_directories().unwrap();
     }
 }

@@ -8,9 +8,11 @@
 
 mod disk;
 mod staging;
+mod together;
 
 pub use disk::BlobStore;
 pub use staging::{Staged, Staging};
+pub use together::sync_data;
 
 use std::fs::File;
 use std::ops::Range;

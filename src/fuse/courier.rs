@@ -1,7 +1,8 @@
 //! A thread that brings messages to the kernel of one mount, in their order, and those who wait until it has.
 //!
 //! Sending waits for locks of the kernel which a request may hold that is still to be answered (`notice.rs`), so a thread
-//! that answers requests never sends: it hands over, and waits for a bounded time.
+//! that answers requests hands over, and waits for a bounded time. It sends by itself only what cannot wait: attributes, and
+//! pages of a file that nobody has open.
 //!
 //! A process that is killed is gone only when its last thread is, and a thread that waits for a lock in the kernel dies only
 //! when it has it. If it shared the descriptors of the process, the device would stay open, and the request that holds the lock
@@ -160,7 +161,7 @@ impl Desk {
                         self.state.lock().again.push((Instant::now() + AGAIN[time], time + 1, message));
                     }
                 }
-                Ok(Held::Dropped) => {}
+                Ok(Held::Something) => {}
                 Err(e) => debug!("tell the kernel {message:?}: {e}"),
             }
             if time == 0 {
@@ -208,7 +209,7 @@ fn send(device: &File, message: &Message) -> io::Result<Held> {
         Message::Attributes(node) => notice::attributes(device, *node),
         Message::Pages(node, from, length) => notice::pages(device, *node, *from, *length),
         Message::Name(parent, name) => notice::name(device, *parent, name),
-        Message::AllNames => notice::all_names(device).map(|()| Held::Dropped),
+        Message::AllNames => notice::all_names(device).map(|()| Held::Something),
     }
 }
 

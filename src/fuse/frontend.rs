@@ -576,12 +576,12 @@ impl Filesystem for Frontend {
         self.handlers.setlk(&asked, thread, Box::new(answer));
     }
 
-    // What follows is answered once with "not implemented", and the kernel does it by itself from then on: it checks
-    // permissions alone, for instance. So is flush where it keeps the locks, because a close has nothing to wait for.
-
-    fn access(&self, _: &Request, ino: INodeNo, _: AccessFlags, reply: ReplyEmpty) {
-        reply.error(self.refuse(Op::Access, ino, Errno::NOT_IMPLEMENTED));
+    fn access(&self, _: &Request, ino: INodeNo, mask: AccessFlags, reply: ReplyEmpty) {
+        reply_empty(reply, self.answer(Op::Access, node(ino), || self.handlers.access(node(ino), mask.bits())));
     }
+
+    // What follows is answered once with "not implemented", and the kernel does it by itself from then on. So are flush, where
+    // it keeps the locks, because a close has nothing to wait for, and access, where it checks the mode bits.
 
     fn bmap(&self, _: &Request, ino: INodeNo, _: u32, _: u64, reply: ReplyBmap) {
         reply.error(self.refuse(Op::Bmap, ino, Errno::NOT_IMPLEMENTED));

@@ -17,12 +17,12 @@ use super::errno::{Errno, Outcome};
 use super::existing;
 use super::known::Known;
 use super::locking::{Asked, Locking, Reply};
-use super::notice;
+use super::notice::{self, Held};
 use super::polls::Polls;
 use super::programs::Programs;
 use super::wakeful::Wakeful;
 use crate::error::{Error, ErrorKind};
-use crate::model::{Attr, AttrChange, Caller, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
+use crate::model::{Attr, AttrChange, Caller, Kind, Name, NodeId, XATTR_LIST_BYTES_MAX, perm};
 use crate::stats::Traffic;
 use crate::vfs::{DirEntry, HandleId, Lock, OpenMode, Opened, Serving, StatFs};
 use crate::view::{Lasting, View};
@@ -84,6 +84,8 @@ pub(super) struct Terms {
     pub(super) locks: bool,
     /// No read changes an access time.
     pub(super) noatime: bool,
+    /// The kernel checks the mode bits.
+    pub(super) default_permissions: bool,
 }
 
 /// The requests, on one filesystem, for one mount.
@@ -101,6 +103,8 @@ pub(super) struct Handlers {
     polls: Polls,
     programs: Programs,
     wakeful: Wakeful,
+    /// Small bodies may go along with their opening.
+    gives: bool,
 }
 
 impl Handlers {
@@ -118,8 +122,8 @@ impl Handlers {
         let notices = Arc::new(notices);
         let polls = Polls::new(Arc::clone(&view), Arc::clone(&notices));
         let (backing, programs) = (Backing::new(device), Programs::default());
-        let known = Arc::new(Known::new());
-        Self { locking, polls, programs, view, notices, backing, terms, known, traffic, wakeful }
+        let (known, gives) = (Arc::new(Known::new()), notice::stores_safely());
+        Self { locking, polls, programs, view, notices, backing, terms, known, traffic, wakeful, gives }
     }
 
     /// Where the requests are counted.
@@ -213,6 +217,22 @@ impl Handlers {
     pub(super) fn getattr(&self, node: NodeId) -> Outcome<Attr> {
         self.known.tell_attributes(node);
         held(self.view.getattr(node))
+    }
+
+    /// What access(2) and chdir(2) ask where the kernel does not check the mode bits. Root alone asks then, who may do
+    /// everything but run what nobody may, path_resolution(7).
+    pub(super) fn access(&self, node: NodeId, mask: i32) -> Outcome<()> {
+        if self.terms.default_permissions {
+            return Err(Errno::NOT_IMPLEMENTED.into());
+        }
+        if mask & libc::X_OK == 0 {
+            return Ok(());
+        }
+        let attr = held(self.view.getattr(node))?;
+        if attr.kind == Kind::Directory || attr.mode & perm::ANY_EXEC != 0 {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Denied, "run a file that nobody may run").into())
     }
 
     pub(super) fn setattr(&self, caller: &Caller, node: NodeId, change: AttrChange) -> Outcome<Attr> {
@@ -341,7 +361,7 @@ impl Handlers {
             }
         }
         let take = |body: &[u8]| self.give(node, body);
-        let lacks = open.read && !open.write && self.caches(node) && self.known.begins_to_read(node);
+        let lacks = self.gives && open.read && !open.write && self.caches(node) && self.known.begins_to_read(node);
         let opened = held(self.view.open_taking(caller, node, open, lacks.then_some(&take)))?;
         let served = self.serve(caller, node, open, opened)?;
         if convert::is_for_a_program(flags) {
@@ -351,11 +371,17 @@ impl Handlers {
     }
 
     /// Puts a body into the kernel's page cache, which then does not ask for it.
+    ///
+    /// The kernel waits for each page that is locked, and what locks one until we answer is a read, or a write of a mapped page.
+    /// Both keep the open file, whose RELEASE follows their answer (`fuse_file_put`). This is called where no handle is
+    /// left, and none is given until it returns; so it waits for nobody.
     fn give(&self, node: NodeId, body: &[u8]) {
         // Before it is so: who changes the body next has to have it dropped.
         self.known.tell_pages(node);
         match notice::store(&self.notices, node, body) {
-            Ok(_) => self.traffic.gave(),
+            Ok(Held::Something) => self.traffic.gave(),
+            // It is about to make the node: a CREATE that found a file.
+            Ok(Held::Nothing) => {}
             Err(e) => debug!("give the kernel the body of node {node} along with its opening: {e}"),
         }
     }

@@ -33,7 +33,7 @@ struct Belief {
     attributes: bool,
     /// Pages of it: bytes of a file, the listing of a directory.
     pages: bool,
-    /// It has been opened to be read.
+    /// It has been opened to be read, since this kernel knows it: what it has read it mostly keeps.
     reading: bool,
     /// Another mount has changed names in this directory since this kernel knows it.
     changed_elsewhere: bool,

@@ -4,7 +4,7 @@
 //! - attributes (`FUSE_NOTIFY_INVAL_INODE` with a negative offset): takes no lock that a request could hold, and makes
 //!   answers that are on their way count as old;
 //! - pages (the same with an offset): waits for each page that a read or a write has locked;
-//! - a body (`FUSE_NOTIFY_STORE`): fills pages, and waits for each as above;
+//! - a body (`FUSE_NOTIFY_STORE`): fills pages, and waits for each as above, see `Handlers::give`;
 //! - a name (`FUSE_NOTIFY_INVAL_ENTRY`): takes the lock of the directory, which the kernel holds while a lookup or a
 //!   change in that directory waits for its answer;
 //! - a file that is polled (`FUSE_NOTIFY_POLL`): wakes whoever waits for it, and takes no lock;
@@ -27,8 +27,8 @@ const HEADER_BYTES: usize = 16;
 /// Whether the kernel had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Held {
-    /// It had, and has dropped it.
-    Dropped,
+    /// It had it.
+    Something,
     /// It had nothing of it.
     Nothing,
 }
@@ -87,6 +87,18 @@ pub(super) fn all_names(device: &File) -> io::Result<()> {
     })
 }
 
+/// Whether a body may be given that does not fill its last page: before Linux 6.11 the rest of it was left as it was, for whoever
+/// maps it to read (CVE-2024-44947).
+pub(super) fn stores_safely() -> bool {
+    let system = rustix::system::uname();
+    is_at_least(&system.release().to_string_lossy(), (6, 11))
+}
+
+fn is_at_least(release: &str, wanted: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= wanted
+}
+
 fn send(mut device: &File, code: i32, body: &[u8], tail: &[u8]) -> io::Result<Held> {
     let length = HEADER_BYTES + body.len() + tail.len();
     // `fuse_out_header`: the number 0 stands for no request, and the error is the code of the notice.
@@ -95,8 +107,27 @@ fn send(mut device: &File, code: i32, body: &[u8], tail: &[u8]) -> io::Result<He
     header[4..8].copy_from_slice(&code.to_ne_bytes());
     let parts = [IoSlice::new(&header), IoSlice::new(body), IoSlice::new(tail)];
     match device.write_vectored(&parts) {
-        Ok(_) => Ok(Held::Dropped),
+        Ok(_) => Ok(Held::Something),
         Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(Held::Nothing),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_their_numbers() {
+        for (release, recent) in [
+            ("6.18.44-fc", true),
+            ("6.11", true),
+            ("10.2-rc1", true),
+            ("6.9.12", false),
+            ("5.15.0-91", false),
+            ("", false),
+        ] {
+            assert_eq!(is_at_least(release, (6, 11)), recent, "{release}");
+        }
     }
 }

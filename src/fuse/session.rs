@@ -230,7 +230,12 @@ impl Mount {
         let traffic = Arc::new(Traffic::new(mountpoint, errno::word));
         view.vfs().stats().watch(&traffic);
         let counted = Arc::clone(&traffic);
-        let terms = Terms { lifetime, locks: options.store_locks, noatime: options.manner.noatime };
+        let terms = Terms {
+            lifetime,
+            locks: options.store_locks,
+            noatime: options.manner.noatime,
+            default_permissions: options.manner.default_permissions,
+        };
         let wakeful = Wakeful::new(options.manner.low_latency, &traffic);
         let handlers = Handlers::new(Arc::clone(&view), notices, second, terms, counted, wakeful);
         let handlers = Arc::new(handlers);

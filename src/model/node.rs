@@ -89,6 +89,8 @@ pub mod perm {
     pub const SET_GID: u32 = 0o2000;
     /// Execution by the group.
     pub const GROUP_EXEC: u32 = 0o0010;
+    /// Somebody may execute, `S_IXUGO` of the kernel.
+    pub const ANY_EXEC: u32 = 0o0111;
 }
 
 /// What stat(2) tells of a node.

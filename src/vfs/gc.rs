@@ -98,6 +98,8 @@ impl Vfs {
         let was_clean = self.lock_core().meta.read().setting(CLEAN)? == Some(1);
         if was_clean {
             self.swept.store(SWEPT, Ordering::Release);
+        } else {
+            self.blobs.sync_directories()?;
         }
         self.change(|txn, _| txn.set_setting(CLEAN, 0))?;
         self.make_durable()

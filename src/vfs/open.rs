@@ -267,8 +267,9 @@ impl Vfs {
                 state.vfs_handles -= 1;
                 state.vfs_writers -= u32::from(file.write);
                 state.direct_writers -= u32::from(file.direct && file.write);
-                if file.direct && file.write && state.vfs_handles > 0 {
-                    // Who has it mapped may have filled pages in between.
+                // Who has it mapped may have filled pages between a write's being sent and done.
+                let mapped = if file.write { state.vfs_handles > 0 } else { state.direct_writers > 0 };
+                if file.direct && mapped {
                     self.changes.all_pages_are_stale(file.live.id);
                 }
                 if file.dropped_pages {

@@ -242,20 +242,22 @@ impl Vfs {
     }
 
     /// Makes the drafts that were read bodies, as far as nobody has touched them since.
-    fn put_sealed(&self, mut drafts: Vec<Hashed>, ended: &mut Vec<(Arc<Live>, Result<Sealing>)>) {
-        drafts.retain_mut(|draft| match self.ready(draft) {
-            Ok(()) => true,
-            Err(e) => {
-                ended.push((Arc::clone(&draft.live), Err(e)));
-                false
+    fn put_sealed(&self, drafts: Vec<Hashed>, ended: &mut Vec<(Arc<Live>, Result<Sealing>)>) {
+        let files: Vec<_> = drafts.iter().map(|draft| &draft.file).collect();
+        let synced = crate::cas::sync_data(&files);
+        let mut ready = Vec::with_capacity(drafts.len());
+        for (mut draft, synced) in drafts.into_iter().zip(synced) {
+            match synced.and_then(|()| self.ready(&mut draft)) {
+                Ok(()) => ready.push(draft),
+                Err(e) => ended.push((Arc::clone(&draft.live), Err(e))),
             }
-        });
+        }
         // Nobody may open them from here on. Who cannot be locked at once is in use: waiting here for one, with others
         // locked, could wait for somebody who waits for those.
         let mut arriving: Vec<(&Hashed, MutexGuard<'_, LiveState>)> = Vec::new();
         // Those with the bytes of one that arrives: they refer to what it has become, once it has.
         let (mut announced, mut twins) = (HashSet::new(), Vec::new());
-        for draft in &drafts {
+        for draft in &ready {
             let id = draft.live.id;
             let state = draft.live.state.try_lock();
             let untouched =
@@ -304,9 +306,8 @@ impl Vfs {
         }
     }
 
-    /// Makes the bytes of a draft durable, and sees to it that an old body with the same bytes can be trusted.
+    /// Sees what space a draft takes now that it is durable, and that an old body with the same bytes can be trusted.
     fn ready(&self, draft: &mut Hashed) -> Result<()> {
-        draft.file.sync_data().map_err(|e| Error::io("sync a draft", e))?;
         let found = rustix::fs::fstat(&draft.file).map_err(|e| Error::io("look at a draft", e.into()))?;
         draft.put.blocks = found.st_blocks.cast_unsigned();
         self.recheck(&draft.put.digest)

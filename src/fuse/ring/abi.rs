@@ -131,6 +131,8 @@ structure! {
     Rename2In 16 { new_parent: u64, flags: u32, padding: u32 }
     /// `fuse_link_in`
     LinkIn 8 { node: u64 }
+    /// `fuse_access_in`
+    AccessIn 8 { mask: u32, padding: u32 }
     /// `fuse_open_in`
     OpenIn 8 { flags: u32, open_flags: u32 }
     /// `fuse_create_in`

@@ -4,9 +4,9 @@
 //! read beyond. What a number means is decided by `convert`, where all front-ends ask.
 
 use super::abi::{
-    CopyRangeIn, CreateIn, FallocateIn, Field, FlushIn, FsyncIn, GetxattrIn, LinkIn, LockIn, LseekIn, MkdirIn, MknodIn,
-    OpenIn, POLL_TELL, PollIn, RELEASE_UNLOCKS, ReadIn, ReleaseIn, Rename2In, RenameIn, SetattrIn, SetxattrIn,
-    WRITE_UNPRIVILEGED, WriteIn, fattr, opcode,
+    AccessIn, CopyRangeIn, CreateIn, FallocateIn, Field, FlushIn, FsyncIn, GetxattrIn, LinkIn, LockIn, LseekIn,
+    MkdirIn, MknodIn, OpenIn, POLL_TELL, PollIn, RELEASE_UNLOCKS, ReadIn, ReleaseIn, Rename2In, RenameIn, SetattrIn,
+    SetxattrIn, WRITE_UNPRIVILEGED, WriteIn, fattr, opcode,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{AttrChange, NodeId, SetTime, Timestamp};
@@ -76,6 +76,9 @@ pub(super) enum Request<'a> {
     Release {
         handle: HandleId,
         owner: Option<u64>,
+    },
+    Access {
+        mask: i32,
     },
     /// A descriptor of an open file is closed.
     Flush {
@@ -188,6 +191,7 @@ pub(super) fn request<'a>(code: u32, mut arguments: &'a [u8], payload: &'a [u8])
             let owner = (release_flags & RELEASE_UNLOCKS != 0).then_some(lock_owner);
             Request::Release { handle: HandleId(handle), owner }
         }
+        opcode::ACCESS => Request::Access { mask: fixed::<AccessIn>(arguments)?.mask.cast_signed() },
         opcode::FLUSH => Request::Flush { owner: fixed::<FlushIn>(arguments)?.lock_owner },
         opcode::GETLK => Request::Getlk(fixed(arguments)?),
         opcode::SETLK => Request::Setlk { lock: fixed(arguments)?, waits: false },

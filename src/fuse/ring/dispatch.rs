@@ -122,6 +122,7 @@ fn run(
         }
         Request::Statfs => encode::statfs(payload, &handlers.statfs()?),
         Request::Release { handle, owner } => nothing(handlers.release(node, handle, owner)?),
+        Request::Access { mask } => nothing(handlers.access(node, mask)?),
         Request::Flush { owner } => nothing(handlers.flush(node, owner)?),
         Request::Getlk(lock) => match handlers.getlk(&asked(node, &lock))? {
             Some(obstacle) => encode::lock(payload, &obstacle),

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::fs::{Access, AtFlags, CWD, StatxFlags};
 
 use crate::harness::{Mounted, TRANSPORTS, bytes, nexus, run, scratch};
 
@@ -169,6 +169,9 @@ fn without_the_checks_of_the_kernel_only_root_is_let_in() {
         fs::read(&script).unwrap();
         // What no one may execute root may not either.
         assert_eq!(Command::new(&script).status().is_ok(), bits == 0o777, "{bits:o}");
+        let may = |access| rustix::fs::access(&script, access).is_ok();
+        assert_eq!((may(Access::EXEC_OK), may(Access::READ_OK | Access::WRITE_OK)), (bits == 0o777, true), "{bits:o}");
+        assert!(rustix::fs::access(mounted.root(), Access::EXEC_OK).is_ok());
         for refused in ["cat", "ls"] {
             run(as_nobody().arg(refused).arg(&script)).refused(&["Permission denied"]);
         }

@@ -43,7 +43,7 @@ impl Subject {
         let vfs = Vfs::open_store(options).unwrap();
         let (view, traffic) = (View::new(Arc::clone(&vfs), principal), Arc::new(Traffic::new(Vec::new(), |_| "")));
         let wakeful = Wakeful::new(false, &traffic);
-        let terms = Terms { lifetime: Duration::from_secs(1), locks: false, noatime: false };
+        let terms = Terms { lifetime: Duration::from_secs(1), locks: false, noatime: false, default_permissions: true };
         let nowhere = tempfile::tempfile().unwrap();
         let handlers = Handlers::new(view, nowhere, None, terms, traffic, wakeful);
         Self { handlers, vfs, _directory: directory }
