@@ -122,6 +122,8 @@ impl Vfs {
         let seen = look(file)?;
         if state.kernel_seen.is_some_and(|before| before != seen) {
             state.touch(Timestamp(seen.1));
+            // A kernel that nobody shares the store with knows of every bit.
+            state.written_by_others |= state.kernel_writers_of_others > 0 && self.changes.is_shared();
         }
         state.kernel_seen = Some(seen);
         Ok(())

@@ -46,8 +46,15 @@ impl Vfs {
             state.vfs_writers += u32::from(open.write);
             state.direct_writers += u32::from(direct);
         }
-        let file =
-            FileHandle { live, write: open.write, kernel: false, dropped_pages: false, direct, viewer: open.viewer };
+        let file = FileHandle {
+            live,
+            write: open.write,
+            of_root: caller.uid == 0,
+            kernel: false,
+            dropped_pages: false,
+            direct,
+            viewer: open.viewer,
+        };
         let handle = self.handles.insert(Handle::File(Arc::new(file)));
         Ok((row.attr, Opened { handle, serving: Serving::Vfs { keep_cache: true, direct } }))
     }
@@ -56,21 +63,27 @@ impl Vfs {
     ///
     /// # Errors
     /// `NotFound`, `IsADirectory`, `Invalid` for other kinds, `Damaged`; with `truncate` those of a write.
-    pub fn open(&self, _caller: &Caller, id: NodeId, open: OpenMode) -> Result<Opened> {
+    pub fn open(&self, caller: &Caller, id: NodeId, open: OpenMode) -> Result<Opened> {
         if open.write || open.truncate {
             self.check_writable()?;
         }
+        let of_root = caller.uid == 0;
         let live = self.live.acquire(id);
         let (opened, shared) = {
             let mut state = live.state.lock();
-            (self.open_live(&live, &mut state, open), state.kernel_handles > 0)
+            let opened = self.open_live(&live, &mut state, open);
+            if matches!(opened, Ok((_, true))) && open.write && !of_root {
+                state.kernel_writers_of_others += 1;
+            }
+            (opened, state.kernel_handles > 0)
         };
         match opened {
             Ok((serving, kernel)) => {
                 // Where another mount's kernel writes, they will be stale again.
                 let dropped_pages = !shared && matches!(serving, Serving::Vfs { keep_cache: false, .. });
                 let direct = matches!(serving, Serving::Vfs { direct: true, .. });
-                let file = FileHandle { live, write: open.write, kernel, dropped_pages, direct, viewer: open.viewer };
+                let file =
+                    FileHandle { live, write: open.write, of_root, kernel, dropped_pages, direct, viewer: open.viewer };
                 Ok(Opened { handle: self.handles.insert(Handle::File(Arc::new(file))), serving })
             }
             Err(e) => {
@@ -200,9 +213,11 @@ impl Vfs {
         {
             let mut state = file.live.state.lock();
             if file.kernel {
-                noticed = self.notice_kernel_writes(&mut state);
+                noticed =
+                    self.notice_kernel_writes(&mut state).and_then(|()| self.take_privileges(file.live.id, &mut state));
                 state.kernel_handles -= 1;
                 state.kernel_writers -= u32::from(file.write);
+                state.kernel_writers_of_others -= u32::from(file.write && !file.of_root);
                 if file.write {
                     self.changes.kernel_wrote(file.live.id);
                 }

@@ -61,6 +61,9 @@ impl Vfs {
             return Err(Error::new(ErrorKind::ValueTooLarge, "set an attribute"));
         }
         self.space.take(value.len() as u64)?;
+        if key == CAPABILITY {
+            self.look_before_rights_are_given(id)?;
+        }
         let now = self.now();
         self.change(|txn, side| {
             let node = txn.node(id)?;

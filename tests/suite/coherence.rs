@@ -11,6 +11,7 @@ mod everything;
 mod fleet;
 mod killed;
 mod locks;
+mod privileges;
 mod races;
 mod steps;
 mod store;
