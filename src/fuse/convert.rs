@@ -28,6 +28,7 @@ pub(super) fn open_mode(flags: i32, passthrough: bool) -> OpenMode {
         truncate: flags & libc::O_TRUNC != 0,
         passthrough,
         direct: false,
+        noatime: flags & libc::O_NOATIME != 0,
         viewer: Origin::NOBODY,
     }
 }

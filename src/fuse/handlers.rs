@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::warn;
+use log::{debug, warn};
 
 use super::backing::Backing;
 use super::convert;
@@ -17,6 +17,7 @@ use super::errno::{Errno, Outcome};
 use super::existing;
 use super::known::Known;
 use super::locking::{Asked, Locking, Reply};
+use super::notice;
 use super::polls::Polls;
 use super::programs::Programs;
 use super::wakeful::Wakeful;
@@ -74,6 +75,17 @@ pub(super) struct Created {
     pub(super) access: Access,
 }
 
+/// On what terms a mount is served.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// How long the kernel may believe names and attributes; with zero it caches nothing.
+    pub(super) lifetime: Duration,
+    /// Locks are kept in the store.
+    pub(super) locks: bool,
+    /// No read changes an access time.
+    pub(super) noatime: bool,
+}
+
 /// The requests, on one filesystem, for one mount.
 #[derive(Debug)]
 pub(super) struct Handlers {
@@ -81,7 +93,7 @@ pub(super) struct Handlers {
     /// A descriptor of the mount.
     notices: Arc<File>,
     backing: Backing,
-    lifetime: Duration,
+    terms: Terms,
     known: Arc<Known>,
     traffic: Arc<Traffic>,
     /// `None` where the kernel keeps the locks of this mount by itself.
@@ -92,24 +104,22 @@ pub(super) struct Handlers {
 }
 
 impl Handlers {
-    /// `notices`: a descriptor of the mount. `device`: another one, where passthrough is wanted. `lifetime`: how long the
-    /// kernel may believe names and attributes; with zero it caches nothing. `locks`: they are kept in the store. `traffic`:
-    /// where requests are counted. `wakeful`: who is told of each.
+    /// `notices`: a descriptor of the mount. `device`: another one, where passthrough is wanted. `traffic`: where requests are
+    /// counted. `wakeful`: who is told of each.
     pub(super) fn new(
         view: Arc<View>,
         notices: File,
         device: Option<OwnedFd>,
-        lifetime: Duration,
-        locks: bool,
+        terms: Terms,
         traffic: Arc<Traffic>,
         wakeful: Wakeful,
     ) -> Self {
-        let locking = locks.then(|| Locking::new(Arc::clone(&view)));
+        let locking = terms.locks.then(|| Locking::new(Arc::clone(&view)));
         let notices = Arc::new(notices);
         let polls = Polls::new(Arc::clone(&view), Arc::clone(&notices));
         let (backing, programs) = (Backing::new(device), Programs::default());
         let known = Arc::new(Known::new());
-        Self { locking, polls, programs, view, notices, backing, lifetime, known, traffic, wakeful }
+        Self { locking, polls, programs, view, notices, backing, terms, known, traffic, wakeful }
     }
 
     /// Where the requests are counted.
@@ -141,18 +151,18 @@ impl Handlers {
     /// name is missing. What is computed when it is looked at may be another thing the next moment.
     pub(super) fn lifetime_of(&self, node: NodeId) -> Duration {
         if node.is_virtual() {
-            return if self.view.lasting(node) == Lasting::Everything { self.lifetime } else { Duration::ZERO };
+            return if self.view.lasting(node) == Lasting::Everything { self.terms.lifetime } else { Duration::ZERO };
         }
         if self.is_shared() && self.view.vfs().changes().is_kernel_written(node) {
             Duration::ZERO
         } else {
-            self.lifetime
+            self.terms.lifetime
         }
     }
 
     /// The same for the name alone that led to a node.
     pub(super) fn lifetime_of_name(&self, node: NodeId) -> Duration {
-        if self.view.lasting(node) == Lasting::Nothing { self.lifetime_of(node) } else { self.lifetime }
+        if self.view.lasting(node) == Lasting::Nothing { self.lifetime_of(node) } else { self.terms.lifetime }
     }
 
     /// The same for the answer to setattr and link, which the kernel takes for the truth even when it was told in between
@@ -163,7 +173,7 @@ impl Handlers {
 
     /// Whether the kernel may cache what it hears of a node.
     fn caches(&self, node: NodeId) -> bool {
-        !node.is_virtual() && !self.lifetime.is_zero()
+        !node.is_virtual() && !self.terms.lifetime.is_zero()
     }
 
     fn is_shared(&self) -> bool {
@@ -274,7 +284,7 @@ impl Handlers {
         mode: u32,
         flags: i32,
     ) -> Outcome<Created> {
-        let open = OpenMode { direct: caller.uid == 0, ..convert::open_mode(flags, self.passthrough()) };
+        let open = OpenMode { direct: caller.uid == 0, ..self.open_mode(flags) };
         self.known.tell_name(parent, name);
         let heard = self.known.heard();
         let name = Name::new(name)?;
@@ -319,7 +329,7 @@ impl Handlers {
     }
 
     pub(super) fn open(&self, caller: &Caller, node: NodeId, flags: i32) -> Outcome<(HandleId, Access)> {
-        let asked = convert::open_mode(flags, self.passthrough());
+        let asked = self.open_mode(flags);
         let open = OpenMode { direct: self.may_go_past_the_cache(caller, node, asked), ..asked };
         if open.truncate {
             if !open.write && self.programs.run_from(node) {
@@ -330,12 +340,29 @@ impl Handlers {
                 self.drop_set_id(caller, node)?;
             }
         }
-        let opened = held(self.view.open(caller, node, open))?;
+        let take = |body: &[u8]| self.give(node, body);
+        let lacks = open.read && !open.write && self.caches(node) && self.known.begins_to_read(node);
+        let opened = held(self.view.open_taking(caller, node, open, lacks.then_some(&take)))?;
         let served = self.serve(caller, node, open, opened)?;
         if convert::is_for_a_program(flags) {
             self.programs.started(node, served.0);
         }
         Ok(served)
+    }
+
+    /// Puts a body into the kernel's page cache, which then does not ask for it.
+    fn give(&self, node: NodeId, body: &[u8]) {
+        // Before it is so: who changes the body next has to have it dropped.
+        self.known.tell_pages(node);
+        match notice::store(&self.notices, node, body) {
+            Ok(_) => self.traffic.gave(),
+            Err(e) => debug!("give the kernel the body of node {node} along with its opening: {e}"),
+        }
+    }
+
+    fn open_mode(&self, flags: i32) -> OpenMode {
+        let asked = convert::open_mode(flags, self.passthrough());
+        OpenMode { noatime: asked.noatime || self.terms.noatime, ..asked }
     }
 
     /// Whether nothing is missed when the kernel does not cache what this handle writes. Before a cached write it drops

@@ -33,6 +33,8 @@ struct Belief {
     attributes: bool,
     /// Pages of it: bytes of a file, the listing of a directory.
     pages: bool,
+    /// It has been opened to be read.
+    reading: bool,
     /// Another mount has changed names in this directory since this kernel knows it.
     changed_elsewhere: bool,
     /// The names in this directory, by hash, that it may remember: present or missing.
@@ -159,6 +161,12 @@ impl Known {
         if let Some(belief) = self.part(node).get_mut(&node) {
             belief.pages = true;
         }
+    }
+
+    /// A node that the kernel holds is opened to be read. Whether that is the first time, so that the kernel may have few of
+    /// its pages.
+    pub(super) fn begins_to_read(&self, node: NodeId) -> bool {
+        self.part(node).get_mut(&node).is_some_and(|belief| !std::mem::replace(&mut belief.reading, true))
     }
 
     /// The kernel is about to hear of a name, that it is there or that it is not.

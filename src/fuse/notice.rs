@@ -4,6 +4,7 @@
 //! - attributes (`FUSE_NOTIFY_INVAL_INODE` with a negative offset): takes no lock that a request could hold, and makes
 //!   answers that are on their way count as old;
 //! - pages (the same with an offset): waits for each page that a read or a write has locked;
+//! - a body (`FUSE_NOTIFY_STORE`): fills pages, and waits for each as above;
 //! - a name (`FUSE_NOTIFY_INVAL_ENTRY`): takes the lock of the directory, which the kernel holds while a lookup or a
 //!   change in that directory waits for its answer;
 //! - a file that is polled (`FUSE_NOTIFY_POLL`): wakes whoever waits for it, and takes no lock;
@@ -17,6 +18,7 @@ use crate::model::NodeId;
 const POLL: i32 = 1;
 const INVAL_INODE: i32 = 2;
 const INVAL_ENTRY: i32 = 3;
+const STORE: i32 = 4;
 const INC_EPOCH: i32 = 8;
 
 /// The size of `fuse_out_header`.
@@ -48,6 +50,15 @@ fn inode(device: &File, node: NodeId, from: i64, length: i64) -> io::Result<Held
     body[8..16].copy_from_slice(&from.to_ne_bytes());
     body[16..].copy_from_slice(&length.to_ne_bytes());
     send(device, INVAL_INODE, &body, &[])
+}
+
+/// Fills the pages of a file with its body, which has at most 32 bits of length. `Nothing`: the kernel does not hold the node.
+pub(super) fn store(device: &File, node: NodeId, body: &[u8]) -> io::Result<Held> {
+    // `fuse_notify_store_out`: the node, an offset, the length, padding.
+    let mut head = [0; 24];
+    head[..8].copy_from_slice(&node.0.to_ne_bytes());
+    head[16..20].copy_from_slice(&(body.len() as u32).to_ne_bytes());
+    send(device, STORE, &head, body)
 }
 
 /// Drops a name of a directory.

@@ -21,7 +21,7 @@ use super::control::Watched;
 use super::device;
 use super::errno;
 use super::frontend::Frontend;
-use super::handlers::Handlers;
+use super::handlers::{Handlers, Terms};
 use super::mountinfo::{MountEntry, mounts_at};
 use super::options::MountOptions;
 use super::place::{clear_dead, spelled_by_kernel};
@@ -229,9 +229,10 @@ impl Mount {
         let mountpoint = unmounter.place.mountpoint.as_os_str().as_bytes().to_vec();
         let traffic = Arc::new(Traffic::new(mountpoint, errno::word));
         view.vfs().stats().watch(&traffic);
-        let (locks, counted) = (options.store_locks, Arc::clone(&traffic));
+        let counted = Arc::clone(&traffic);
+        let terms = Terms { lifetime, locks: options.store_locks, noatime: options.manner.noatime };
         let wakeful = Wakeful::new(options.manner.low_latency, &traffic);
-        let handlers = Handlers::new(Arc::clone(&view), notices, second, lifetime, locks, counted, wakeful);
+        let handlers = Handlers::new(Arc::clone(&view), notices, second, terms, counted, wakeful);
         let handlers = Arc::new(handlers);
         // Before the first request: what it is told to believe, it has to hear about.
         let ear = Ear::new(view, Teller::new(third.into(), Arc::clone(handlers.known()), traffic));

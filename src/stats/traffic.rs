@@ -26,6 +26,7 @@ pub struct Traffic {
     granted: AtomicU64,
     refused: AtomicU64,
     notices: AtomicU64,
+    given: AtomicU64,
     kept_awake: AtomicU64,
     awake_nanos: AtomicU64,
 }
@@ -69,6 +70,7 @@ impl Traffic {
             granted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             notices: AtomicU64::new(0),
+            given: AtomicU64::new(0),
             kept_awake: AtomicU64::new(0),
             awake_nanos: AtomicU64::new(0),
         }
@@ -108,6 +110,11 @@ impl Traffic {
     /// The kernel was told of a change from elsewhere.
     pub fn told(&self) {
         self.notices.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The kernel was given a body along with its opening.
+    pub fn gave(&self) {
+        self.given.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Processors are kept awake from now on, because requests come densely.
@@ -154,6 +161,7 @@ impl Traffic {
             passthrough_granted: self.granted.load(Ordering::Relaxed),
             passthrough_refused: self.refused.load(Ordering::Relaxed),
             notices: self.notices.load(Ordering::Relaxed),
+            bodies_given: self.given.load(Ordering::Relaxed),
             kept_awake: self.kept_awake.load(Ordering::Relaxed),
             awake_nanos: self.awake_nanos.load(Ordering::Relaxed),
         }
@@ -180,6 +188,8 @@ pub struct TrafficReport {
     pub passthrough_refused: u64,
     /// Messages to the kernel about changes from elsewhere.
     pub notices: u64,
+    /// Small bodies that the kernel was given along with their opening, and did not ask for.
+    pub bodies_given: u64,
     /// How often processors were kept awake, because requests came densely.
     pub kept_awake: u64,
     /// For how long in all, in nanoseconds.
@@ -228,6 +238,7 @@ impl TrafficReport {
             passthrough_granted: less(self.passthrough_granted, earlier.passthrough_granted),
             passthrough_refused: less(self.passthrough_refused, earlier.passthrough_refused),
             notices: less(self.notices, earlier.notices),
+            bodies_given: less(self.bodies_given, earlier.bodies_given),
             kept_awake: less(self.kept_awake, earlier.kept_awake),
             awake_nanos: less(self.awake_nanos, earlier.awake_nanos),
         }
@@ -237,7 +248,7 @@ impl TrafficReport {
     pub(crate) fn weight(&self) -> usize {
         let requests: usize = self.requests.iter().map(|request| request.took.weight() + request.kind.len() + 16).sum();
         let errors: usize = self.errors.iter().map(|(word, _)| word.len() + 16).sum();
-        self.mountpoint.len() + requests + errors + 112
+        self.mountpoint.len() + requests + errors + 120
     }
 }
 

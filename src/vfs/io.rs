@@ -29,10 +29,10 @@ impl Vfs {
         let file = self.handles.file(handle)?;
         let staged = {
             let mut state = file.live.state.lock();
-            if state.atime_due {
+            if state.atime_due && !file.noatime {
                 note([Change::Attributes(file.live.id)]);
+                self.note_read(&mut state);
             }
-            self.note_read(&mut state);
             match &state.content {
                 Content::Staged { file, .. } => Arc::clone(file),
                 _ => return self.read_content(&mut state, offset, into),

@@ -175,6 +175,8 @@ pub(super) struct FileHandle {
     pub(super) dropped_pages: bool,
     /// It goes past the kernel's page cache.
     pub(super) direct: bool,
+    /// Reading leaves the access time as it is.
+    pub(super) noatime: bool,
     /// Whose kernel has it open.
     pub(super) viewer: Origin,
 }

@@ -73,7 +73,7 @@ pub use resolve::Climb;
 pub use scopes::{Moving, Scopes};
 pub use snapshot::{Listed, Readable, Snapshot, hash};
 pub use store::{StoreOptions, Vfs};
-pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, XattrMode};
+pub use types::{Allocate, DirEntry, HandleId, OpenMode, Opened, RenameMode, Seek, Serving, StatFs, Take, XattrMode};
 pub use upkeep::Pace;
 pub use verify::{ToVerify, VerifyEvent, VerifyReport};
 pub use whole::{Pieces, Received, Taken};

@@ -7,10 +7,10 @@ use super::entries::{NewNode, make_node};
 use super::live::{Content, FileHandle, Handle, Live, LiveState, Reader};
 use super::privileges::has_set_id;
 use super::store::{Core, Vfs};
-use super::types::{HandleId, OpenMode, Opened, Serving};
+use super::types::{HandleId, OpenMode, Opened, Serving, Take};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{NodeRow, Place};
-use crate::model::{Attr, Caller, Kind, MEMORY_DRAFT_BYTES_MAX, Name, NodeId};
+use crate::model::{Attr, Caller, Kind, MEMORY_DRAFT_BYTES_MAX, Name, NodeId, SMALL_BODY_BYTES_MAX};
 
 impl Vfs {
     /// Makes a regular file and opens it, open(2) with `O_CREAT | O_EXCL`.
@@ -53,6 +53,7 @@ impl Vfs {
             kernel: false,
             dropped_pages: false,
             direct,
+            noatime: open.noatime,
             viewer: open.viewer,
         };
         let handle = self.handles.insert(Handle::File(Arc::new(file)));
@@ -64,6 +65,15 @@ impl Vfs {
     /// # Errors
     /// `NotFound`, `IsADirectory`, `Invalid` for other kinds, `Damaged`; with `truncate` those of a write.
     pub fn open(&self, caller: &Caller, id: NodeId, open: OpenMode) -> Result<Opened> {
+        self.open_taking(caller, id, open, None)
+    }
+
+    /// The same. `take`: gets the body at once if it is small, nobody else has the file open, and to have read it makes no
+    /// difference to the access time; otherwise it is not called.
+    ///
+    /// # Errors
+    /// As [`Vfs::open`].
+    pub fn open_taking(&self, _caller: &Caller, id: NodeId, open: OpenMode, take: Option<Take<'_>>) -> Result<Opened> {
         if open.write || open.truncate {
             self.check_writable()?;
         }
@@ -76,6 +86,7 @@ impl Vfs {
                 state.kernel_writers_of_others += 1;
             }
             (opened, state.kernel_handles > 0)
+            (self.open_live(&live, &mut state, open, take), state.kernel_handles > 0)
         };
         match opened {
             Ok((serving, kernel)) => {
@@ -84,6 +95,15 @@ impl Vfs {
                 let direct = matches!(serving, Serving::Vfs { direct: true, .. });
                 let file =
                     FileHandle { live, write: open.write, of_root, kernel, dropped_pages, direct, viewer: open.viewer };
+                let file = FileHandle {
+                    live,
+                    write: open.write,
+                    kernel,
+                    dropped_pages,
+                    direct,
+                    noatime: open.noatime,
+                    viewer: open.viewer,
+                };
                 Ok(Opened { handle: self.handles.insert(Handle::File(Arc::new(file))), serving })
             }
             Err(e) => {
@@ -95,7 +115,13 @@ impl Vfs {
 
     /// Opens a live file under its lock: decides who serves the handle. The kernel does for a file that is big already and
     /// that nobody has open, and for all handles that come while it does: it refuses to mix.
-    fn open_live(&self, live: &Live, state: &mut LiveState, open: OpenMode) -> Result<(Serving, bool)> {
+    fn open_live(
+        &self,
+        live: &Live,
+        state: &mut LiveState,
+        open: OpenMode,
+        take: Option<Take<'_>>,
+    ) -> Result<(Serving, bool)> {
         self.stats.live_files.note(state.loaded);
         if open.write || open.truncate {
             self.begin_version(state)?;
@@ -128,7 +154,7 @@ impl Vfs {
             }
             // Reads that the kernel answers from its pages are not seen here: when the next one is to be noted, as relatime
             // wants it after each change, the pages go. For the same reason only where nobody has the file open to write.
-            let unseen = open.read && state.atime_due && state.vfs_writers == 0;
+            let unseen = open.read && !open.noatime && state.atime_due && state.vfs_writers == 0;
             let keep_cache = !stale && !unseen;
             self.stats.kernel_pages.note(keep_cache);
             // All or none: a page that one handle fills while another writes past it would stay as it was.
@@ -137,6 +163,13 @@ impl Vfs {
             if direct && open.write && !open.direct {
                 // Who asked expected the kernel to take rights away before each write. It does not before a direct one.
                 live.reasons.add();
+            }
+            // Alone: then no page waits for an answer to a read, which would keep the kernel from taking the body.
+            if let Some(take) = take
+                && keep_cache
+                && state.vfs_handles == 0
+            {
+                self.give(state, take);
             }
             state.vfs_handles += 1;
             state.vfs_writers += u32::from(open.write);
@@ -151,8 +184,21 @@ impl Vfs {
         }
         state.kernel_handles += 1;
         state.kernel_file = Some(Arc::clone(&file));
-        self.note_read(state);
+        if !open.noatime {
+            self.note_read(state);
+        }
         Ok((Serving::Kernel(file), true))
+    }
+
+    /// Hands out the body, if it is small. Where it cannot be read nothing is said: whoever reads it will hear why.
+    fn give(&self, state: &mut LiveState, take: Take<'_>) {
+        let Ok(size @ 1..) = state.size() else { return };
+        let mut bytes = [0; SMALL_BODY_BYTES_MAX];
+        if let Some(room) = usize::try_from(size).ok().and_then(|size| bytes.get_mut(..size))
+            && self.read_content(state, 0, room).is_ok_and(|length| length == room.len())
+        {
+            take(room);
+        }
     }
 
     /// The file on which the kernel is to serve a handle that is being opened, or `None` when the filesystem serves it. A
@@ -269,7 +315,7 @@ impl Vfs {
         if last && state.loaded {
             // Into a staging file before the core is locked; small drafts follow under its lock.
             if let Content::Memory { bytes, .. } = &state.content {
-                let large = bytes.len() > crate::model::SMALL_BODY_BYTES_MAX;
+                let large = bytes.len() > SMALL_BODY_BYTES_MAX;
                 // Only a large one asks whether it still has a name: a small one is saved or dropped with its row below.
                 let wanted = large && {
                     let row = self.lock_core().meta.read().find_node(id);

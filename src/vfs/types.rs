@@ -26,6 +26,8 @@ pub struct OpenMode {
     /// The caller can make the kernel go past its page cache on this handle, and nothing that the kernel does for a
     /// cached write is missed then.
     pub direct: bool,
+    /// Reading leaves the access time as it is, `O_NOATIME`.
+    pub noatime: bool,
     /// Whose kernel caches what it reads and writes here.
     pub viewer: Origin,
 }
@@ -39,6 +41,7 @@ impl OpenMode {
         truncate: false,
         passthrough: false,
         direct: false,
+        noatime: false,
         viewer: Origin::NOBODY,
     };
 }
@@ -51,6 +54,10 @@ pub struct Opened {
     /// Who does the input and output on this handle.
     pub serving: Serving,
 }
+
+/// Is handed a small body, all of it, along with its opening, so that it need not be asked for. The file is locked and
+/// nobody else has it open meanwhile.
+pub type Take<'a> = &'a dyn Fn(&[u8]);
 
 /// Who does the input and output of an open file.
 #[derive(Debug, Clone)]

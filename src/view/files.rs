@@ -4,7 +4,7 @@ use super::View;
 use super::virtuals::Trees;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Caller, NodeId};
-use crate::vfs::{Allocate, HandleId, OpenMode, Opened, Seek, Serving};
+use crate::vfs::{Allocate, HandleId, OpenMode, Opened, Seek, Serving, Take};
 
 impl View {
     /// As [`Vfs::open`](crate::vfs::Vfs::open).
@@ -12,6 +12,14 @@ impl View {
     /// # Errors
     /// As there.
     pub fn open(&self, caller: &Caller, id: NodeId, mode: OpenMode) -> Result<Opened> {
+        self.open_taking(caller, id, mode, None)
+    }
+
+    /// As [`Vfs::open_taking`](crate::vfs::Vfs::open_taking), where the file is only read.
+    ///
+    /// # Errors
+    /// As [`View::open`].
+    pub fn open_taking(&self, caller: &Caller, id: NodeId, mode: OpenMode, take: Option<Take<'_>>) -> Result<Opened> {
         let _telling = self.telling();
         let mode = OpenMode { viewer: self.origin, ..mode };
         if id.is_virtual() {
@@ -28,7 +36,11 @@ impl View {
             return self.gate.change(id)?.open(caller, id, mode);
         }
         let vfs = self.vfs();
-        self.gate.look_and_keep(id, |vfs| vfs.open(caller, id, mode), |opened| drop(vfs.release(opened.handle)))
+        self.gate.look_and_keep(
+            id,
+            |vfs| vfs.open_taking(caller, id, mode, take),
+            |opened| drop(vfs.release(opened.handle)),
+        )
     }
 
     /// As [`Vfs::read`](crate::vfs::Vfs::read).

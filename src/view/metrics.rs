@@ -175,12 +175,15 @@ fn mounts(page: &mut Page, mounts: &[TrafficReport]) {
             page.sample("nexus_errors_total", &braces(&[("mount", place), ("error", error)], None), count);
         }
     }
-    let families: [(&str, &str, Of); 5] = [
+    let families: [(&str, &str, Of); 6] = [
         ("nexus_read_bytes_total", "Bytes that requests have read.", |mount| mount.bytes_read),
         ("nexus_written_bytes_total", "Bytes that requests have written.", |mount| mount.bytes_written),
         ("nexus_passthrough_opens_total", "Opens that the kernel serves by itself.", |mount| mount.passthrough_granted),
         ("nexus_passthrough_refusals_total", "Opens that it would not serve by itself.", |mount| {
             mount.passthrough_refused
+        }),
+        ("nexus_bodies_given_total", "Small bodies given along with an open, not asked for.", |mount| {
+            mount.bodies_given
         }),
         ("nexus_notices_total", "Messages to the kernel about changes from elsewhere.", |mount| mount.notices),
     ];

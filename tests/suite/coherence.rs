@@ -9,6 +9,7 @@ mod doors;
 mod effects;
 mod everything;
 mod fleet;
+mod given;
 mod killed;
 mod locks;
 mod privileges;

@@ -70,6 +70,37 @@ fn without_the_checks_of_the_kernel_nobody_asks_for_mode_bits() {
     }
 }
 
+/// A small body comes along with the opening, where to have read it makes no difference to the access time.
+#[test]
+fn a_small_file_is_read_without_a_request_for_its_body() {
+    for transport in TRANSPORTS {
+        for noatime in [true, false] {
+            let mut mounted = Mounted::over(transport, if noatime { &["-o", "noatime"] } else { &[] });
+            let sizes = [1, 4096, 16_384, 16_385];
+            let reads = |mounted: &Mounted| {
+                for (seed, size) in sizes.into_iter().enumerate() {
+                    let read = fs::read(mounted.path(&format!("f{size}"))).unwrap();
+                    assert!(read == bytes(seed as u64, size), "{size} over {transport}");
+                }
+                let counters = look(&mounted.data_dir());
+                (requests(&counters, transport, "read"), number(&counters, "/mounts/0/bodies_given"))
+            };
+            for (seed, size) in sizes.into_iter().enumerate() {
+                fs::write(mounted.path(&format!("f{size}")), bytes(seed as u64, size)).unwrap();
+            }
+            // The first read after a change counts, with relatime, and has to be seen.
+            let (asked, given) = reads(&mounted);
+            assert_eq!(given, if noatime { 3 } else { 0 }, "over {transport}, {asked} asked for");
+            assert_eq!(asked >= 3, !noatime, "over {transport}: {asked}");
+            assert_eq!(reads(&mounted), (asked, given), "what is there is neither asked for nor given again");
+            mounted.remount();
+            let (asked, given) = reads(&mounted);
+            assert_eq!((asked <= 1, given), (true, 3), "over {transport}, {asked} asked for");
+            mounted.finish();
+        }
+    }
+}
+
 #[test]
 fn requests_are_counted_one_by_one() {
     for transport in TRANSPORTS {

@@ -55,6 +55,7 @@ fn mount(mount: &TrafficReport, seconds: f64) -> Value {
         "passthrough_granted": mount.passthrough_granted,
         "passthrough_refused": mount.passthrough_refused,
         "notices": mount.notices,
+        "bodies_given": mount.bodies_given,
         "kept_awake": mount.kept_awake,
         "awake_ns": mount.awake_nanos,
     })

@@ -40,11 +40,12 @@ fn mount(text: &mut String, mount: &TrafficReport, seconds: f64) {
     }
     writeln!(
         text,
-        "  read {}, written {}; opens for the kernel alone {}, refused {}; notices {}; processors kept awake {} times, {}",
+        "  read {}, written {}; opens for the kernel alone {}, refused {}; bodies given along {}; notices {}; processors kept awake {} times, {}",
         size(mount.bytes_read),
         size(mount.bytes_written),
         mount.passthrough_granted,
         mount.passthrough_refused,
+        mount.bodies_given,
         mount.notices,
         mount.kept_awake,
         duration(mount.awake_nanos),

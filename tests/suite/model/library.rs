@@ -114,6 +114,7 @@ impl Library {
             truncate: how.truncates(),
             passthrough: self.passthrough,
             direct: self.passthrough,
+            noatime: false,
             viewer: Origin::NOBODY,
         };
         let (node, opened) = match self.walk(path) {

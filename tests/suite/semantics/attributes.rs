@@ -1,7 +1,8 @@
 //! Extended attributes as xattr(7) says, times, and what statfs(2) and df(1) tell.
 
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -136,6 +137,34 @@ fn reading_touches_atime_as_relatime_says() {
                 "a read after a day, {length} on {}",
                 place.display()
             );
+        }
+    }
+    mounted.finish();
+}
+
+/// Whom access times do not interest: a mount with `noatime`, open(2) with `O_NOATIME`.
+#[test]
+fn without_access_times_reading_touches_none() {
+    let day = Duration::from_secs(86_400);
+    let mut mounted = Mounted::new();
+    for (mount_options, flags) in [(&[][..], libc::O_NOATIME), (&["-o", "noatime"], 0)] {
+        mounted.remount_with(mount_options);
+        for length in [100, 2 << 20] {
+            let path = mounted.path(&format!("file-{length}"));
+            fs::write(&path, bytes(2, length)).unwrap();
+            let now = SystemTime::now();
+            set_times(&path, now - 2 * day, now - day);
+            let before = fs::metadata(&path).unwrap().accessed().unwrap();
+            let mut file = OpenOptions::new().read(true).custom_flags(flags).open(&path).unwrap();
+            let mut read = Vec::new();
+            file.read_to_end(&mut read).unwrap();
+            drop(file);
+            assert!(read == bytes(2, length), "{length} with {mount_options:?}");
+            // Also when nothing is cached any more.
+            for _ in 0..2 {
+                assert_eq!(fs::metadata(&path).unwrap().accessed().unwrap(), before, "{length} with {mount_options:?}");
+                mounted.remount();
+            }
         }
     }
     mounted.finish();

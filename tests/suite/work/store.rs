@@ -22,6 +22,7 @@ const WRITE: OpenMode = OpenMode {
     truncate: true,
     passthrough: false,
     direct: false,
+    noatime: false,
     viewer: Origin::NOBODY,
 };
 /// Who claims in these tests.

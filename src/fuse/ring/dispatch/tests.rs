@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::super::abi::*;
 use super::*;
+use crate::fuse::handlers::Terms;
 use crate::fuse::wakeful::Wakeful;
 use crate::model::{AttrChange, Name, Principal, Timestamp, perm};
 use crate::stats::Traffic;
@@ -42,8 +43,9 @@ impl Subject {
         let vfs = Vfs::open_store(options).unwrap();
         let (view, traffic) = (View::new(Arc::clone(&vfs), principal), Arc::new(Traffic::new(Vec::new(), |_| "")));
         let wakeful = Wakeful::new(false, &traffic);
+        let terms = Terms { lifetime: Duration::from_secs(1), locks: false, noatime: false };
         let nowhere = tempfile::tempfile().unwrap();
-        let handlers = Handlers::new(view, nowhere, None, Duration::from_secs(1), false, traffic, wakeful);
+        let handlers = Handlers::new(view, nowhere, None, terms, traffic, wakeful);
         Self { handlers, vfs, _directory: directory }
     }
 
