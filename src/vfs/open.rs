@@ -60,7 +60,7 @@ impl Vfs {
         Ok((row.attr, Opened { handle, serving: Serving::Vfs { keep_cache: true, direct } }))
     }
 
-    /// Opens a regular file, open(2).
+    /// Opens a regular file, open(2). One that is opened to be written to begins a new version with its first change.
     ///
     /// # Errors
     /// `NotFound`, `IsADirectory`, `Invalid` for other kinds, `Damaged`; with `truncate` those of a write.
@@ -73,7 +73,7 @@ impl Vfs {
     ///
     /// # Errors
     /// As [`Vfs::open`].
-    pub fn open_taking(&self, _caller: &Caller, id: NodeId, open: OpenMode, take: Option<Take<'_>>) -> Result<Opened> {
+    pub fn open_taking(&self, caller: &Caller, id: NodeId, open: OpenMode, take: Option<Take<'_>>) -> Result<Opened> {
         if open.write || open.truncate {
             self.check_writable()?;
         }
@@ -81,23 +81,21 @@ impl Vfs {
         let live = self.live.acquire(id);
         let (opened, shared) = {
             let mut state = live.state.lock();
-            let opened = self.open_live(&live, &mut state, open);
+            let opened = self.open_live(&live, &mut state, open, take);
             if matches!(opened, Ok((_, true))) && open.write && !of_root {
                 state.kernel_writers_of_others += 1;
             }
             (opened, state.kernel_handles > 0)
-            (self.open_live(&live, &mut state, open, take), state.kernel_handles > 0)
         };
         match opened {
             Ok((serving, kernel)) => {
                 // Where another mount's kernel writes, they will be stale again.
                 let dropped_pages = !shared && matches!(serving, Serving::Vfs { keep_cache: false, .. });
                 let direct = matches!(serving, Serving::Vfs { direct: true, .. });
-                let file =
-                    FileHandle { live, write: open.write, of_root, kernel, dropped_pages, direct, viewer: open.viewer };
                 let file = FileHandle {
                     live,
                     write: open.write,
+                    of_root,
                     kernel,
                     dropped_pages,
                     direct,
