@@ -45,6 +45,7 @@ def known_subjects(options, workdir):
         subjects.Plain(),
         subjects.NexusTransport("nexus-ring", binary, "io_uring"),
         subjects.NexusTransport("nexus-dev", binary, "dev_fuse"),
+        subjects.NexusLean("nexus-lean", binary, "io_uring"),
         subjects.Nexus("nexus", binary),
         *builds,
         *peers.peers(workdir / "peers"),
@@ -56,7 +57,7 @@ def names(options, known):
     """The names asked for: nexus over each transport it has, or as it is where there is no choice."""
     if options.subjects:
         return options.subjects.split(",")
-    transports = [name for name in ("nexus-ring", "nexus-dev") if known[name].version() is not None]
+    transports = [name for name in ("nexus-ring", "nexus-dev", "nexus-lean") if known[name].version() is not None]
     return ["plain", *(transports or ["nexus"]), *(text.partition("=")[0] for text in options.nexus)]
 
 

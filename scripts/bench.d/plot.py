@@ -18,6 +18,7 @@ RATIO_MIN, RATIO_MAX = 0.01, 4
 MARKS = {
     "nexus-ring": ("disc", "#0067b1", "#5cb8ff"),
     "nexus-dev": ("circle", "#0067b1", "#5cb8ff"),
+    "nexus-lean": ("diamond", "#0067b1", "#5cb8ff"),
     "nexus": ("disc", "#0067b1", "#5cb8ff"),
     "juicefs": ("square", "#b8509a", "#e08cc6"),
     "gocryptfs": ("triangle", "#c25a00", "#ff9d45"),

@@ -59,8 +59,7 @@ def measure_stat(turn, store):
     subject, more = turn.place.subject, [turn.place.home / f"more{number}" for number in range(MOUNTS_MORE)]
     for mountpoint in more:
         mountpoint.mkdir()
-    command = [subject.binary, "mount", turn.place.top, *more, "--data-dir", store, "--allow-other"]
-    turn.seconds(command + subject.mount_options)
+    turn.seconds(subject.mount_command([turn.place.top, *more], store))
     try:
         for mountpoint in more:
             # They have looked at the files, too, and would have to be told of changes.

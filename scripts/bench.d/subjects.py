@@ -182,11 +182,14 @@ class Nexus(Subject):
         run([self.binary, "init", home / "data"], log, MOUNT_SECONDS_MAX)
 
     def mount(self, home, mountpoint, log):
-        command = [self.binary, "mount", mountpoint, "--data-dir", home / "data"] + self.mount_options
+        run(self.mount_command([mountpoint], home / "data"), log, MOUNT_SECONDS_MAX)
+
+    def mount_command(self, mountpoints, store):
+        """What mounts a store in one or several places."""
+        command = [self.binary, "mount", *mountpoints, "--data-dir", store, *self.mount_options]
         # Everybody is let in, as by the peers, where somebody checks the mode bits.
-        if not any("no_default_permissions" in option for option in self.mount_options):
-            command.append("--allow-other")
-        run(command, log, MOUNT_SECONDS_MAX)
+        guarded = not any("no_default_permissions" in option for option in self.mount_options)
+        return command + (["--allow-other"] if guarded else [])
 
     def umount(self, mountpoint, log):
         run([self.binary, "umount", mountpoint], log, UMOUNT_SECONDS_MAX)
@@ -217,6 +220,23 @@ class NexusTransport(Nexus):
         wait_for_mount(mountpoint, log)
         if ring.in_use() != (self.transport == "io_uring"):
             raise Failed(f"mounted with --transport {self.transport}, but the requests go another way")
+
+
+class NexusLean(NexusTransport):
+    """nexus for root alone, and without access times: what then need not be asked for."""
+
+    OPTIONS = "noatime,no_default_permissions"
+    remark = f"mounted with -o {OPTIONS}: for root alone, no access times"
+
+    def __init__(self, name, binary, transport):
+        super().__init__(name, binary, transport)
+        self.mount_options += ["-o", self.OPTIONS]
+
+    def version(self):
+        return super().version() if self.knows("mount", word="no_default_permissions") else None
+
+    def remedy(self):
+        return "this build of nexus has no such option (nexus mount -o no_default_permissions)"
 
 
 def is_mounted(mountpoint):

@@ -110,7 +110,7 @@ def summary(run):
     if subject is None:
         return ["no build of nexus took part"]
     lines = [f"{subject}: {words.count('reached')} of {len(words)} goals reached, {words.count('not measured')} not measured"]
-    for name in (subject, "nexus-dev"):
+    for name in (subject, "nexus-dev", "nexus-lean"):
         stands = verdict(run, name) if name in run["subjects"] else None
         if stands and stands not in lines:
             lines.append(stands)
