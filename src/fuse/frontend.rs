@@ -176,7 +176,7 @@ impl Filesystem for Frontend {
         mtime: Option<TimeOrNow>,
         // The kernel's own guess: the filesystem's clock is the one that counts.
         _ctime: Option<SystemTime>,
-        _: Option<FileHandle>,
+        handle: Option<FileHandle>,
         _: Option<SystemTime>,
         _: Option<SystemTime>,
         _: Option<SystemTime>,
@@ -186,7 +186,7 @@ impl Filesystem for Frontend {
         let outcome = self.answer(Op::Setattr, node(ino), || {
             let times = (atime.map(set_time), mtime.map(set_time));
             let change = AttrChange { mode, uid, gid, size, atime: times.0, mtime: times.1 };
-            self.handlers.setattr(&caller(request), node(ino), change)
+            self.handlers.setattr(&caller(request), node(ino), change, handle.is_some())
         });
         reply_attr(reply, outcome, self.handlers.lifetime_of_changed(node(ino)));
     }

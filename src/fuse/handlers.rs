@@ -235,7 +235,12 @@ impl Handlers {
         Err(Error::new(ErrorKind::Denied, "run a file that nobody may run").into())
     }
 
-    pub(super) fn setattr(&self, caller: &Caller, node: NodeId, change: AttrChange) -> Outcome<Attr> {
+    /// `by_handle`: through an open file, not by name.
+    pub(super) fn setattr(&self, caller: &Caller, node: NodeId, change: AttrChange, by_handle: bool) -> Outcome<Attr> {
+        if change.size.is_some() && !by_handle {
+            // truncate(2) is an opening, a change and a close in one.
+            self.view.vfs().end_version(node)?;
+        }
         // The kernel sends the kind along with the permissions.
         let mode = change.mode.map(|mode| mode & perm::ALL);
         let owner = change.uid.is_some() || change.gid.is_some();

@@ -42,6 +42,7 @@ impl Vfs {
         if let Some(state) = state.as_deref_mut() {
             // Setting the time of the file would hide them.
             self.notice_kernel_writes(state)?;
+            self.take_privileges(id, state)?;
         }
         let now = self.now();
         let (row, now_live) = self.change(|txn, _| {
@@ -104,6 +105,7 @@ impl Vfs {
         let mut state = live.state.lock();
         if state.loaded {
             self.notice_kernel_writes(&mut state)?;
+            self.take_privileges(row.attr.id, &mut state)?;
         }
         // Read again under the file's lock: times may have moved from its state into the row in between.
         let again = self.lock_core().meta.read().find_node(row.attr.id)?;

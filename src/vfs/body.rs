@@ -102,6 +102,14 @@ impl Vfs {
         Ok(())
     }
 
+    /// What has changed so far of a file that somebody has open is a version of its own: see [`Vfs::open`].
+    ///
+    /// # Errors
+    /// What looking at the file reports.
+    pub fn end_version(&self, id: NodeId) -> Result<()> {
+        self.live.get(id).map_or(Ok(()), |live| self.begin_version(&mut live.state.lock()))
+    }
+
     /// Somebody comes to write. Who has written before may have closed the file already, because close(2) does not wait
     /// until that is heard of here: what has changed so far is a version of its own, as it is when it was heard of in time.
     pub(super) fn begin_version(&self, state: &mut LiveState) -> Result<()> {
@@ -122,6 +130,8 @@ impl Vfs {
         let seen = look(file)?;
         if state.kernel_seen.is_some_and(|before| before != seen) {
             state.touch(Timestamp(seen.1));
+            // A kernel that nobody shares the store with knows of every bit.
+            state.written_by_others |= state.kernel_writers_of_others > 0 && self.changes.is_shared();
         }
         state.kernel_seen = Some(seen);
         Ok(())

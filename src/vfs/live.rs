@@ -53,6 +53,10 @@ pub(super) struct LiveState {
     /// Handles served by the kernel, on `kernel_file`, which stays the file of the content as long as there are any.
     pub(super) kernel_handles: u32,
     pub(super) kernel_writers: u32,
+    /// Those of them that are not root's.
+    pub(super) kernel_writers_of_others: u32,
+    /// Whether the kernel wrote while there were some, and another mount may have given set-ID bits that it did not know of.
+    pub(super) written_by_others: bool,
     pub(super) kernel_file: Option<Arc<File>>,
     /// Size and modification time of `kernel_file` when it was last looked at, to see what the kernel wrote since.
     pub(super) kernel_seen: Option<(i64, i64)>,
@@ -164,6 +168,8 @@ impl LiveTable {
 pub(super) struct FileHandle {
     pub(super) live: Arc<Live>,
     pub(super) write: bool,
+    /// Root opened it.
+    pub(super) of_root: bool,
     pub(super) kernel: bool,
     /// The kernel was told to drop its pages when it got this handle.
     pub(super) dropped_pages: bool,

@@ -49,6 +49,7 @@ impl Vfs {
         let file = FileHandle {
             live,
             write: open.write,
+            of_root: caller.uid == 0,
             kernel: false,
             dropped_pages: false,
             direct,
@@ -59,7 +60,7 @@ impl Vfs {
         Ok((row.attr, Opened { handle, serving: Serving::Vfs { keep_cache: true, direct } }))
     }
 
-    /// Opens a regular file, open(2).
+    /// Opens a regular file, open(2). One that is opened to be written to begins a new version with its first change.
     ///
     /// # Errors
     /// `NotFound`, `IsADirectory`, `Invalid` for other kinds, `Damaged`; with `truncate` those of a write.
@@ -72,14 +73,19 @@ impl Vfs {
     ///
     /// # Errors
     /// As [`Vfs::open`].
-    pub fn open_taking(&self, _caller: &Caller, id: NodeId, open: OpenMode, take: Option<Take<'_>>) -> Result<Opened> {
+    pub fn open_taking(&self, caller: &Caller, id: NodeId, open: OpenMode, take: Option<Take<'_>>) -> Result<Opened> {
         if open.write || open.truncate {
             self.check_writable()?;
         }
+        let of_root = caller.uid == 0;
         let live = self.live.acquire(id);
         let (opened, shared) = {
             let mut state = live.state.lock();
-            (self.open_live(&live, &mut state, open, take), state.kernel_handles > 0)
+            let opened = self.open_live(&live, &mut state, open, take);
+            if matches!(opened, Ok((_, true))) && open.write && !of_root {
+                state.kernel_writers_of_others += 1;
+            }
+            (opened, state.kernel_handles > 0)
         };
         match opened {
             Ok((serving, kernel)) => {
@@ -89,6 +95,7 @@ impl Vfs {
                 let file = FileHandle {
                     live,
                     write: open.write,
+                    of_root,
                     kernel,
                     dropped_pages,
                     direct,
@@ -250,9 +257,11 @@ impl Vfs {
         {
             let mut state = file.live.state.lock();
             if file.kernel {
-                noticed = self.notice_kernel_writes(&mut state);
+                noticed =
+                    self.notice_kernel_writes(&mut state).and_then(|()| self.take_privileges(file.live.id, &mut state));
                 state.kernel_handles -= 1;
                 state.kernel_writers -= u32::from(file.write);
+                state.kernel_writers_of_others -= u32::from(file.write && !file.of_root);
                 if file.write {
                     self.changes.kernel_wrote(file.live.id);
                 }

@@ -4,14 +4,19 @@
 //! kernel leaves that to the filesystem it has to be looked for before the write, and a look at the rows before each write
 //! would cost a good part of it. So a live file counts the reasons to believe that it has some, and only a file with reasons is
 //! looked at. A reason is there before whatever gives the rights is answered; one that turns out to be none costs a look.
+//!
+//! Where the kernel writes by itself it takes them, too, unless another mount has given them and it has not asked for the
+//! attributes since. What such a handle of an ordinary user has written shows when the file is next looked at, and the
+//! rights go then, before anybody is told that they are there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::live::Live;
+use super::live::{Live, LiveState};
 use super::store::Vfs;
 use super::types::HandleId;
-use crate::model::{NodeId, perm};
+use crate::error::Result;
+use crate::model::{Attr, NodeId, perm};
 
 /// The attribute that gives capabilities, capabilities(7).
 pub(super) const CAPABILITY: &[u8] = b"security.capability";
@@ -59,5 +64,37 @@ impl Vfs {
         let file = self.handles.file(handle).ok()?;
         let reasons = file.live.reasons.0.load(Ordering::SeqCst);
         (reasons > 0).then(|| Privileged { live: Arc::clone(&file.live), reasons })
+    }
+
+    /// Takes what gives rights from a file that an ordinary user has written to in the kernel since it was last looked at. Root
+    /// may have written meanwhile, which cannot be told apart.
+    pub(super) fn take_privileges(&self, id: NodeId, state: &mut LiveState) -> Result<()> {
+        if !state.written_by_others {
+            return Ok(());
+        }
+        let (row, capable) = {
+            let core = self.lock_core();
+            let read = core.meta.read();
+            (read.find_node(id)?, read.attr(id, CAPABILITY)?.is_some())
+        };
+        if row.is_some_and(|row| capable || has_set_id(row.attr.mode)) {
+            let now = self.now();
+            self.change(|txn, _| {
+                txn.delete_attr(id, CAPABILITY)?;
+                let attr = txn.node(id)?.attr;
+                let mode = attr.mode & !(perm::SET_UID | perm::SET_GID);
+                txn.update_attr(&Attr { mode, ctime: attr.ctime.max(now), ..attr })
+            })?;
+        }
+        state.written_by_others = false;
+        Ok(())
+    }
+
+    /// What the kernel has written so far was before any right that is given now, and takes none of them.
+    pub(super) fn look_before_rights_are_given(&self, id: NodeId) -> Result<()> {
+        let Some(live) = self.live.get(id) else { return Ok(()) };
+        let mut state = live.state.lock();
+        self.notice_kernel_writes(&mut state)?;
+        self.take_privileges(id, &mut state)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::live::Content;
 use super::store::Vfs;
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::BodyRow;
@@ -174,6 +175,7 @@ impl Vfs {
                 self.save_memory(id, &mut state)?;
             }
         }
+        let left = self.left_behind(id)?;
         let core = self.lock_core();
         let read = core.meta.read();
         let row = read.node(id)?;
@@ -181,8 +183,27 @@ impl Vfs {
             return Err(Error::new(ErrorKind::NoAttribute, "count the files that share a body"));
         }
         match row.body {
-            BodyRow::Blob(blob) => read.nodes_of_blob(blob),
+            BodyRow::Blob(blob) => {
+                Ok(read.nodes_of_blob(blob)?.into_iter().filter(|other| !left.contains(other)).collect())
+            }
             BodyRow::Empty | BodyRow::Draft(_) => Ok(vec![id]),
         }
+    }
+
+    /// Other files whose rows still name the body of `id`, and that have another one by now or no name any more: their last
+    /// close has not been heard of yet.
+    pub(super) fn left_behind(&self, id: NodeId) -> Result<Vec<NodeId>> {
+        let mut left = Vec::new();
+        let BodyRow::Blob(blob) = self.lock_core().meta.read().node(id)?.body else { return Ok(left) };
+        for live in self.live.all() {
+            let state = live.state.lock();
+            let unsaved = matches!(state.content, Content::Memory { saved: false, .. });
+            let row = self.lock_core().meta.read().find_node(live.id)?;
+            let Some(row) = row.filter(|row| live.id != id && row.body == BodyRow::Blob(blob)) else { continue };
+            if unsaved || row.attr.nlink == 0 {
+                left.push(live.id);
+            }
+        }
+        Ok(left)
     }
 }

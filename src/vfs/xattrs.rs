@@ -61,6 +61,9 @@ impl Vfs {
             return Err(Error::new(ErrorKind::ValueTooLarge, "set an attribute"));
         }
         self.space.take(value.len() as u64)?;
+        if key == CAPABILITY {
+            self.look_before_rights_are_given(id)?;
+        }
         let now = self.now();
         self.change(|txn, side| {
             let node = txn.node(id)?;
@@ -175,10 +178,19 @@ impl Vfs {
                 self.save_memory(id, &mut state)?;
             }
         }
+        let left = self.left_behind(id)?;
         let core = self.lock_core();
         let read = core.meta.read();
         match read.node(id)?.body {
-            BodyRow::Blob(blob) => Ok(read.blob(blob)?.refs),
+            BodyRow::Blob(blob) => {
+                let mut refs = read.blob(blob)?.refs;
+                for other in left {
+                    // One that was saved in between is not among them any more.
+                    let counted = read.find_node(other)?.is_some_and(|row| row.body == BodyRow::Blob(blob));
+                    refs = refs.saturating_sub(u64::from(counted));
+                }
+                Ok(refs)
+            }
             BodyRow::Empty | BodyRow::Draft(_) => Ok(1),
         }
     }

@@ -12,6 +12,7 @@ mod fleet;
 mod given;
 mod killed;
 mod locks;
+mod privileges;
 mod races;
 mod steps;
 mod store;

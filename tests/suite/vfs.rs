@@ -367,6 +367,32 @@ fn the_version_does_not_wait_for_closes() {
     }
 }
 
+/// The same holds for the number of files that share a body.
+#[test]
+fn refs_do_not_wait_for_closes() {
+    for len in SIZES {
+        let store = Store::new();
+        for path in ["/a", "/b", "/c", "/d"] {
+            store.put(path, &body(len, 1));
+        }
+        store.settle();
+        let refs = || store.says("/a", "refs");
+        assert_eq!(refs(), "4", "{len} bytes");
+        let (_, overwritten) = store.start("/b", &body(10, 2));
+        assert_eq!(refs(), "3", "another has a new body, {len} bytes");
+        let emptied = store.vfs().open(&CALLER, store.id("/c"), REWRITE).unwrap().handle;
+        assert_eq!(refs(), "2", "one more is emptied");
+        let removed = store.vfs().open(&CALLER, store.id("/d"), READ).unwrap().handle;
+        store.vfs().unlink(NodeId::ROOT, Name::new(b"d").unwrap()).unwrap();
+        assert_eq!(refs(), "1", "and one removed");
+        for handle in [overwritten, emptied, removed] {
+            store.vfs().release(handle).unwrap();
+            assert_eq!(refs(), "1");
+        }
+        store.end();
+    }
+}
+
 /// A body can also come by truncation and by copying, and small and big ones count alike.
 #[test]
 fn every_way_to_a_new_body_counts_once() {

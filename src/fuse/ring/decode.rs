@@ -22,7 +22,11 @@ pub(super) enum Request<'a> {
         name: &'a [u8],
     },
     Getattr,
-    Setattr(AttrChange),
+    /// `by_handle`: through an open file, not by name.
+    Setattr {
+        change: AttrChange,
+        by_handle: bool,
+    },
     Readlink,
     Symlink {
         name: &'a [u8],
@@ -151,7 +155,10 @@ pub(super) fn request<'a>(code: u32, mut arguments: &'a [u8], payload: &'a [u8])
     Ok(match code {
         opcode::LOOKUP => Request::Lookup { name: one(payload)? },
         opcode::GETATTR => Request::Getattr,
-        opcode::SETATTR => Request::Setattr(change(&fixed(arguments)?)),
+        opcode::SETATTR => {
+            let asked = fixed(arguments)?;
+            Request::Setattr { change: change(&asked), by_handle: asked.valid & fattr::HANDLE != 0 }
+        }
         opcode::READLINK => Request::Readlink,
         opcode::SYMLINK => {
             let (name, target) = two(payload)?;

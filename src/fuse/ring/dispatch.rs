@@ -76,8 +76,8 @@ fn run(
             }
         }
         Request::Getattr => attributes(payload, &handlers.getattr(node)?),
-        Request::Setattr(change) => {
-            let attr = handlers.setattr(&caller, node, change)?;
+        Request::Setattr { change, by_handle } => {
+            let attr = handlers.setattr(&caller, node, change, by_handle)?;
             encode::attr(payload, &attr, handlers.lifetime_of_changed(attr.id))
         }
         Request::Readlink => encode::bytes(payload, &handlers.readlink(node)?),

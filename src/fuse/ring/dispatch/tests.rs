@@ -255,6 +255,28 @@ fn a_write_without_privilege_takes_set_id_bits_and_capabilities() {
     subject.end();
 }
 
+/// truncate(2) names no open file, ftruncate(2) does.
+#[test]
+fn a_change_of_size_by_name_is_a_version_of_its_own() {
+    let subject = Subject::new();
+    let (file, handle, _) = subject.open();
+    let version = || subject.vfs.getxattr(NodeId(file), b"user.nexus.version").unwrap();
+    let cut = |by: u32, size| {
+        let asked = SetattrIn { valid: fattr::SIZE | by, handle, size, ..SetattrIn::default() };
+        assert_eq!(subject.ask(opcode::SETATTR, file, &bytes_of(asked), b"", 0).0.error, 0);
+    };
+    cut(fattr::HANDLE, 10);
+    assert_eq!(version(), b"1");
+    cut(0, 5);
+    assert_eq!(version(), b"2", "whether the close of the writer was heard of or not");
+    let release = bytes_of(ReleaseIn { handle, ..ReleaseIn::default() });
+    assert_eq!(subject.ask(opcode::RELEASE, file, &release, b"", 0).0.error, 0);
+    assert_eq!(version(), b"2");
+    cut(0, 3);
+    assert_eq!(version(), b"3");
+    subject.end();
+}
+
 #[test]
 fn what_another_was_faster_to_make_is_opened_as_the_kernel_would() {
     let subject = Subject::new();
