@@ -88,6 +88,9 @@ fn a_small_file_is_read_without_a_request_for_its_body() {
             for (seed, size) in sizes.into_iter().enumerate() {
                 fs::write(mounted.path(&format!("f{size}")), bytes(seed as u64, size)).unwrap();
             }
+            // Nothing is given of a file that somebody has open, and a close is heard of later.
+            let open = |mounted: &Mounted| number(&look(&mounted.data_dir()), "/now/open_handles");
+            wait_until("all is closed", 60, || open(&mounted) == 0);
             // The first read after a change counts, with relatime, and has to be seen.
             let (asked, given) = reads(&mounted);
             assert_eq!(given, if noatime { 3 } else { 0 }, "over {transport}, {asked} asked for");
