@@ -1,6 +1,6 @@
 //! The content store: bodies that are files, and drafts on their way to become bodies.
 //!
-//! It guarantees that the file of a digest is put in place whole and under its final name by one rename, and is never
+//! It guarantees that the file of a digest is put in place whole and under its final name by one link, and is never
 //! modified under that name. It does not decide which file is wanted: a file in `cas/` counts only while a row of the
 //! database names it, and a file without a row is replaced, not trusted, when its digest is put again.
 //!
