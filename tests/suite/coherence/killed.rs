@@ -60,6 +60,8 @@ fn nothing_synced_is_lost_when_a_daemon_with_mounts_is_killed() {
         });
         // Nobody starts anything: what may be done twice is done again, by whoever takes the store over.
         (0..2).for_each(|program| assert_eq!(doors.program(program).answer(), "ok"));
+        // On a busy machine the daemon may have answered both before it died: then the next who asks takes it over.
+        assert_eq!(doors.program(round % 2).does("write /busy at the end"), "ok");
         let owner = u32::try_from(doors.owner()).unwrap();
         assert!((0..2).any(|program| doors.program(program).pid() == owner), "a program has the store");
         doors.command(&["cat", "/busy"]).ok();
