@@ -102,7 +102,7 @@ impl BlobStore {
         let grown = self.grown.lock().directories.clone();
         let mut directories: BTreeSet<_> = grown.keys().cloned().collect();
         directories.extend(digests.into_iter().filter_map(|digest| self.path(digest).parent().map(Path::to_owned)));
-        sync_directories(directories)?;
+        sync_together(directories)?;
         // But for those that have grown again meanwhile.
         self.grown.lock().directories.retain(|directory, made| grown.get(directory) != Some(made));
         Ok(())
@@ -121,7 +121,7 @@ impl BlobStore {
                 directories.insert(entry.path());
             }
         }
-        sync_directories(directories)
+        sync_together(directories)
     }
 
     /// Removes the file of a digest, if it is there.
@@ -222,7 +222,8 @@ impl BlobStore {
         Ok(())
     }
 }
-fn sync_directories(directories: BTreeSet<PathBuf>) -> Result<()> {
+
+fn sync_together(directories: BTreeSet<PathBuf>) -> Result<()> {
     let directories: Vec<_> = directories.into_iter().collect();
     together::each(&directories, |directory| sync_directory(directory)).into_iter().collect()
 }

@@ -36,8 +36,8 @@ pub(super) struct Device {
 /// Mounts at `mountpoint`, which has to be a directory.
 ///
 /// # Errors
-/// `Denied` or `NotPermitted` when this user may not mount there or not so, `Invalid` when nobody may; `Unsupported` when the system lacks FUSE or
-/// fusermount3. The message says what mends it.
+/// `Denied` or `NotPermitted` when this user may not mount there or not so, `Invalid` when nobody may; `Unsupported` when the
+/// system lacks FUSE or fusermount3. The message says what mends it.
 pub(super) fn mount(mountpoint: &Path, options: &MountOptions) -> Result<Device> {
     match mount_directly(mountpoint, options)? {
         Some(descriptor) => Ok(Device { descriptor, privileged: true }),

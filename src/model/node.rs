@@ -87,6 +87,8 @@ pub mod perm {
     pub const SET_UID: u32 = 0o4000;
     /// Set-group-ID.
     pub const SET_GID: u32 = 0o2000;
+    /// Set-user-ID and set-group-ID.
+    pub const SET_ID: u32 = SET_UID | SET_GID;
     /// Execution by the group.
     pub const GROUP_EXEC: u32 = 0o0010;
     /// Somebody may execute, `S_IXUGO` of the kernel.

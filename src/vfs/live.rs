@@ -10,10 +10,10 @@ use parking_lot::{Mutex, RwLock};
 use super::changes::Origin;
 use super::directories::DirStream;
 use super::privileges::Reasons;
-use super::types::HandleId;
+use super::types::{HandleId, OpenMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::meta::{BlobId, Place};
-use crate::model::{Digest, NodeId, Timestamp};
+use crate::model::{Caller, Digest, NodeId, Timestamp};
 
 /// A live file.
 #[derive(Debug)]
@@ -179,6 +179,22 @@ pub(super) struct FileHandle {
     pub(super) noatime: bool,
     /// Whose kernel has it open.
     pub(super) viewer: Origin,
+}
+
+impl FileHandle {
+    /// Of a caller who asked for it so; served by the filesystem, through the page cache.
+    pub(super) fn new(live: Arc<Live>, caller: &Caller, open: OpenMode) -> Self {
+        Self {
+            live,
+            write: open.write,
+            of_root: caller.uid == 0,
+            kernel: false,
+            dropped_pages: false,
+            direct: false,
+            noatime: open.noatime,
+            viewer: open.viewer,
+        }
+    }
 }
 
 /// What a handle stands for.

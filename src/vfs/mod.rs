@@ -68,7 +68,7 @@ pub use check::CheckReport;
 pub use damage::{DamagedBody, Fault};
 pub use find::{Match, MatchKey, MatchPage};
 pub use locks::{Lock, LockAnswer, LockKind, LockMode, LockOwner, LockRefusal, LockTicket, Locks};
-pub use privileges::Privileged;
+pub use privileges::{CAPABILITY, Privileged};
 pub use resolve::Climb;
 pub use scopes::{Moving, Scopes};
 pub use snapshot::{Listed, Readable, Snapshot, hash};

@@ -46,16 +46,7 @@ impl Vfs {
             state.vfs_writers += u32::from(open.write);
             state.direct_writers += u32::from(direct);
         }
-        let file = FileHandle {
-            live,
-            write: open.write,
-            of_root: caller.uid == 0,
-            kernel: false,
-            dropped_pages: false,
-            direct,
-            noatime: open.noatime,
-            viewer: open.viewer,
-        };
+        let file = FileHandle { direct, ..FileHandle::new(live, caller, open) };
         let handle = self.handles.insert(Handle::File(Arc::new(file)));
         Ok((row.attr, Opened { handle, serving: Serving::Vfs { keep_cache: true, direct } }))
     }
@@ -77,12 +68,11 @@ impl Vfs {
         if open.write || open.truncate {
             self.check_writable()?;
         }
-        let of_root = caller.uid == 0;
         let live = self.live.acquire(id);
         let (opened, shared) = {
             let mut state = live.state.lock();
             let opened = self.open_live(&live, &mut state, open, take);
-            if matches!(opened, Ok((_, true))) && open.write && !of_root {
+            if matches!(opened, Ok((_, true))) && open.write && caller.uid != 0 {
                 state.kernel_writers_of_others += 1;
             }
             (opened, state.kernel_handles > 0)
@@ -92,16 +82,7 @@ impl Vfs {
                 // Where another mount's kernel writes, they will be stale again.
                 let dropped_pages = !shared && matches!(serving, Serving::Vfs { keep_cache: false, .. });
                 let direct = matches!(serving, Serving::Vfs { direct: true, .. });
-                let file = FileHandle {
-                    live,
-                    write: open.write,
-                    of_root,
-                    kernel,
-                    dropped_pages,
-                    direct,
-                    noatime: open.noatime,
-                    viewer: open.viewer,
-                };
+                let file = FileHandle { kernel, dropped_pages, direct, ..FileHandle::new(live, caller, open) };
                 Ok(Opened { handle: self.handles.insert(Handle::File(Arc::new(file))), serving })
             }
             Err(e) => {

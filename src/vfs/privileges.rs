@@ -19,11 +19,11 @@ use crate::error::Result;
 use crate::model::{Attr, NodeId, perm};
 
 /// The attribute that gives capabilities, capabilities(7).
-pub(super) const CAPABILITY: &[u8] = b"security.capability";
+pub const CAPABILITY: &[u8] = b"security.capability";
 
 /// Whether a mode gives rights.
 pub(super) fn has_set_id(mode: u32) -> bool {
-    mode & (perm::SET_UID | perm::SET_GID) != 0
+    mode & perm::SET_ID != 0
 }
 
 /// Reasons to believe that a live file gives rights; 0 for none.
@@ -52,7 +52,7 @@ impl Privileged {
     }
 
     /// It gives none, or none any more. What has been a reason since it was found stays one.
-    pub fn is_cleared(self) {
+    pub fn clear(self) {
         self.live.reasons.0.compare_exchange(self.reasons, 0, Ordering::SeqCst, Ordering::SeqCst).ok();
     }
 }
@@ -82,7 +82,7 @@ impl Vfs {
             self.change(|txn, _| {
                 txn.delete_attr(id, CAPABILITY)?;
                 let attr = txn.node(id)?.attr;
-                let mode = attr.mode & !(perm::SET_UID | perm::SET_GID);
+                let mode = attr.mode & !perm::SET_ID;
                 txn.update_attr(&Attr { mode, ctime: attr.ctime.max(now), ..attr })
             })?;
         }

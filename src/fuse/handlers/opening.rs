@@ -10,7 +10,7 @@ use crate::fuse::errno::{Errno, Outcome};
 use crate::fuse::notice::{self, Held};
 use crate::fuse::{convert, existing};
 use crate::model::{Caller, Name, NodeId, perm};
-use crate::vfs::{HandleId, OpenMode, Opened, Serving};
+use crate::vfs::{CAPABILITY, HandleId, OpenMode, Opened, Serving};
 
 impl Handlers {
     pub(in crate::fuse) fn create(
@@ -112,7 +112,7 @@ impl Handlers {
     /// `security.capability`, before a direct one it does not, also when it is root who writes. That it need not ask for
     /// that attribute of each new file saves a request.
     fn may_go_past_the_cache(&self, caller: &Caller, node: NodeId, open: OpenMode) -> bool {
-        !open.write || (caller.uid == 0 && !open.read && self.view.getxattr(node, b"security.capability").is_err())
+        !open.write || (caller.uid == 0 && !open.read && self.view.getxattr(node, CAPABILITY).is_err())
     }
 
     /// Turns what the filesystem decided into what the kernel is told. Where the kernel does not take the file it is

@@ -14,7 +14,7 @@ use super::{Handlers, Outcome};
 use crate::error::ErrorKind;
 use crate::fuse::notice;
 use crate::model::{AttrChange, Caller, Kind, NodeId, perm};
-use crate::vfs::HandleId;
+use crate::vfs::{CAPABILITY, HandleId};
 
 impl Handlers {
     /// The permissions without set-user-ID and set-group-ID, when one of them has to go. Linux keeps set-group-ID where the
@@ -52,13 +52,13 @@ impl Handlers {
         let Some(privileged) = self.view.vfs().privileged(handle) else { return Ok(()) };
         let node = privileged.node();
         self.drop_set_id(caller, node)?;
-        match self.view.removexattr(node, b"security.capability") {
+        match self.view.removexattr(node, CAPABILITY) {
             Err(e) if e.kind() == ErrorKind::NoAttribute => {}
             removed => removed?,
         }
         // A set-group-ID bit that stays for this caller need not stay for the next.
-        if self.view.getattr(node)?.mode & (perm::SET_UID | perm::SET_GID) == 0 {
-            privileged.is_cleared();
+        if self.view.getattr(node)?.mode & perm::SET_ID == 0 {
+            privileged.clear();
         }
         Ok(())
     }
