@@ -245,8 +245,8 @@ impl Handlers {
         let nothing =
             mode.is_none() && !owner && change.size.is_none() && change.atime.is_none() && change.mtime.is_none();
         // A request to change nothing is how the kernel, before a write, asks for set-ID bits to be dropped. On a change
-        // of size it says so in a bit that fuser does not hand on: whoever is not root lacks CAP_FSETID.
-        let set_id = nothing || owner || (change.size.is_some() && caller.uid != 0);
+        // of size it says so in a bit that fuser does not hand on.
+        let set_id = nothing || owner || (change.size.is_some() && !caller.has_fsetid());
         let dropped = if set_id && mode.is_none() { self.without_set_id(caller, node)? } else { None };
         self.known.tell_attributes(node);
         held(self.view.setattr(caller, node, &AttrChange { mode: mode.or(dropped), ..change }))
@@ -399,7 +399,7 @@ impl Handlers {
         length: u64,
         mode: i32,
     ) -> Outcome<()> {
-        if caller.uid != 0 {
+        if !caller.has_fsetid() {
             self.drop_privileges(caller, handle)?;
         }
         Ok(self.view.allocate(handle, convert::allocate(mode)?, offset, length)?)
@@ -416,7 +416,7 @@ impl Handlers {
         if flags != 0 {
             return Err(Error::new(ErrorKind::Invalid, "copy a range with flags that do not exist").into());
         }
-        if caller.uid != 0 {
+        if !caller.has_fsetid() {
             self.drop_privileges(caller, to)?;
         }
         let copied = self.view.copy_range(from, from_offset, to, to_offset, length.min(COPY_BYTES_MAX))?;

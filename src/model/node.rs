@@ -160,3 +160,12 @@ pub struct Caller {
     /// Effective group.
     pub gid: u32,
 }
+
+impl Caller {
+    /// Whether changes by it leave set-ID bits and file capabilities as they are (`CAP_FSETID`, capabilities(7)). Root counts as
+    /// having that, all others as not: FUSE tells the user of a request, not what the process may.
+    #[must_use]
+    pub fn has_fsetid(&self) -> bool {
+        self.uid == 0
+    }
+}

@@ -168,8 +168,8 @@ impl LiveTable {
 pub(super) struct FileHandle {
     pub(super) live: Arc<Live>,
     pub(super) write: bool,
-    /// Root opened it.
-    pub(super) of_root: bool,
+    /// What is written through it takes no rights away, [`Caller::has_fsetid`].
+    pub(super) has_fsetid: bool,
     pub(super) kernel: bool,
     /// The kernel was told to drop its pages when it got this handle.
     pub(super) dropped_pages: bool,
@@ -187,7 +187,7 @@ impl FileHandle {
         Self {
             live,
             write: open.write,
-            of_root: caller.uid == 0,
+            has_fsetid: caller.has_fsetid(),
             kernel: false,
             dropped_pages: false,
             direct: false,

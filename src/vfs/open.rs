@@ -72,7 +72,7 @@ impl Vfs {
         let (opened, shared) = {
             let mut state = live.state.lock();
             let opened = self.open_live(&live, &mut state, open, take);
-            if matches!(opened, Ok((_, true))) && open.write && caller.uid != 0 {
+            if matches!(opened, Ok((_, true))) && open.write && !caller.has_fsetid() {
                 state.kernel_writers_of_others += 1;
             }
             (opened, state.kernel_handles > 0)
@@ -242,7 +242,7 @@ impl Vfs {
                     self.notice_kernel_writes(&mut state).and_then(|()| self.take_privileges(file.live.id, &mut state));
                 state.kernel_handles -= 1;
                 state.kernel_writers -= u32::from(file.write);
-                state.kernel_writers_of_others -= u32::from(file.write && !file.of_root);
+                state.kernel_writers_of_others -= u32::from(file.write && !file.has_fsetid);
                 if file.write {
                     self.changes.kernel_wrote(file.live.id);
                 }

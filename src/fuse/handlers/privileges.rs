@@ -26,7 +26,7 @@ impl Handlers {
             return Ok(None);
         }
         let mut mode = attr.mode & !perm::SET_UID;
-        if mode & perm::GROUP_EXEC != 0 || (caller.uid != 0 && caller.gid != attr.gid) {
+        if mode & perm::GROUP_EXEC != 0 || (!caller.has_fsetid() && caller.gid != attr.gid) {
             mode &= !perm::SET_GID;
         }
         Ok((mode != attr.mode).then_some(mode))
