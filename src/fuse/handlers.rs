@@ -245,7 +245,7 @@ impl Handlers {
         let nothing =
             mode.is_none() && !owner && change.size.is_none() && change.atime.is_none() && change.mtime.is_none();
         // A request to change nothing is how the kernel, before a write, asks for set-ID bits to be dropped. On a change
-        // of size it says so in a bit that fuser does not hand on.
+        // of size it says so in a bit that fuser does not hand on, and the caller decides.
         let set_id = nothing || owner || (change.size.is_some() && !caller.has_fsetid());
         let dropped = if set_id && mode.is_none() { self.without_set_id(caller, node)? } else { None };
         self.known.tell_attributes(node);

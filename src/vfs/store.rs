@@ -29,7 +29,7 @@ use crate::work::Moved;
 
 /// Node numbers reserved at a time, so that numbers of removed nodes are never given again.
 const ID_BATCH: u64 = 1024;
-/// How often to look whether the store is free before sleeping; a look and a sched_yield(2) take a third of a microsecond.
+/// How often to look whether the store is free before sleeping; a look and a sched_yield(2) take half a microsecond.
 const LOOKS_BEFORE_SLEEP: u32 = 300;
 
 /// How a store is opened.
@@ -487,7 +487,7 @@ impl Vfs {
     }
 
     /// Takes the store. An operation holds it for microseconds, less than being put aside and woken takes: who has to wait
-    /// lets others run and looks again for a tenth of a millisecond or so before it sleeps.
+    /// lets others run and looks again, for 0.15 ms where nobody else wants to run, before it sleeps.
     pub(super) fn lock_core(&self) -> MutexGuard<'_, Core> {
         for _ in 0..LOOKS_BEFORE_SLEEP {
             if let Some(core) = self.core.try_lock() {
