@@ -39,6 +39,11 @@ const WANTED: [InitFlags; 8] = [
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
 ];
 
+/// Whether the kernel reads directories that it was told not to open.
+pub(super) fn directories_need_not_be_opened(config: &mut KernelConfig) -> bool {
+    config.add_capabilities(InitFlags::FUSE_NO_OPENDIR_SUPPORT).is_ok()
+}
+
 /// Answers the kernel's offer. `stack_depth`: how deep the store's own filesystem is stacked where passthrough is wanted.
 /// `locks`: they are kept in the store. `ring`: requests are wanted over io_uring; says whether they will come there. After
 /// that answer the kernel holds all requests back until the queues are there.

@@ -127,6 +127,9 @@ fn open_flags(access: Access) -> FopenFlags {
 
 impl Filesystem for Frontend {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        if caps::directories_need_not_be_opened(config) {
+            self.handlers.offer_listings_without_handles();
+        }
         let agreed = caps::negotiate(config, self.stack_depth, self.locks, self.ring.is_some());
         if let Some(ring) = &self.ring {
             ring.store(agreed, Ordering::Relaxed);
@@ -417,7 +420,7 @@ impl Filesystem for Frontend {
     }
 
     fn fsyncdir(&self, _: &Request, ino: INodeNo, fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        reply_empty(reply, self.answer(Op::Fsyncdir, node(ino), || self.handlers.fsyncdir(handle(fh))));
+        reply_empty(reply, self.answer(Op::Fsyncdir, node(ino), || self.handlers.fsyncdir(node(ino), handle(fh))));
     }
 
     fn statfs(&self, _: &Request, ino: INodeNo, reply: ReplyStatfs) {

@@ -9,10 +9,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use log::warn;
+
 use super::backing::Backing;
 use super::convert;
 use super::errno::{Errno, Outcome};
 use super::known::Known;
+use super::listings::{self, Listings};
 use super::locking::{Asked, Locking, Reply};
 use super::notice;
 use super::polls::Polls;
@@ -101,6 +104,7 @@ pub(super) struct Handlers {
     polls: Polls,
     programs: Programs,
     wakeful: Wakeful,
+    listings: Listings,
     /// Small bodies may go along with their opening.
     gives: bool,
 }
@@ -121,7 +125,16 @@ impl Handlers {
         let polls = Polls::new(Arc::clone(&view), Arc::clone(&notices));
         let (backing, programs) = (Backing::new(device), Programs::default());
         let (known, gives) = (Arc::new(Known::new()), notice::stores_safely());
-        Self { locking, polls, programs, view, notices, backing, terms, known, traffic, wakeful, gives }
+        let listings = Listings::default();
+        Self { locking, polls, programs, view, notices, backing, terms, known, traffic, wakeful, listings, gives }
+    }
+
+    /// The kernel can read directories without opening them, and does from now on where it may keep their listings. Where
+    /// something has to be left out of them an offset says nothing of what is, which takes an open directory that remembers.
+    pub(super) fn offer_listings_without_handles(&self) {
+        if !self.terms.lifetime.is_zero() && self.view.sees_all() {
+            self.listings.need_no_handles();
+        }
     }
 
     /// Where the requests are counted.
@@ -209,6 +222,9 @@ impl Handlers {
     /// The kernel takes `lookups` of those it was given back.
     pub(super) fn forget(&self, node: NodeId, lookups: u64) {
         self.known.forget(node, lookups);
+        if !self.known.holds(node) {
+            self.listings.forget(node);
+        }
         self.view.forget(node);
     }
 
@@ -426,6 +442,9 @@ impl Handlers {
     /// The handle, and whether the kernel may keep the listing; it drops it by itself when a change is made through the
     /// mount. Where others make changes it may not: a listing that is on its way when it is told to drop it would be kept.
     pub(super) fn opendir(&self, node: NodeId) -> Outcome<(HandleId, bool)> {
+        if self.listings.are_without_handles() {
+            return Err(Errno::NOT_IMPLEMENTED.into());
+        }
         let keep = self.caches(node);
         if keep {
             self.known.tell_pages(node);
@@ -435,6 +454,34 @@ impl Handlers {
 
     /// `emit` is told how long the kernel may believe an entry, and says whether it took it.
     pub(super) fn readdir(
+        &self,
+        directory: NodeId,
+        handle: HandleId,
+        offset: u64,
+        with_attr: bool,
+        emit: &mut dyn FnMut(DirEntry<'_>, Duration) -> bool,
+    ) -> Outcome<()> {
+        if handle != listings::NOBODYS {
+            return self.list(directory, handle, offset, with_attr, emit);
+        }
+        let (stream, offset) = self.listings.stream(&self.view, directory, offset)?;
+        let mut goes_on = false;
+        self.list(directory, stream.handle(), offset, with_attr, &mut |entry, lifetime| {
+            goes_on = true;
+            emit(DirEntry { next_offset: stream.mark(entry.next_offset), ..entry }, lifetime)
+        })?;
+        if !goes_on {
+            self.listings.end(directory, &stream);
+            if !self.known.may_keep_listing(directory)
+                && let Err(e) = notice::pages(&self.notices, directory, 0, 0)
+            {
+                warn!("tell the kernel not to keep the listing of node {directory}: {e}; it may show it again");
+            }
+        }
+        Ok(())
+    }
+
+    fn list(
         &self,
         directory: NodeId,
         handle: HandleId,
@@ -467,8 +514,14 @@ impl Handlers {
         Ok(listed?)
     }
 
-    pub(super) fn fsyncdir(&self, handle: HandleId) -> Outcome<()> {
-        Ok(self.view.fsyncdir(handle)?)
+    pub(super) fn fsyncdir(&self, node: NodeId, handle: HandleId) -> Outcome<()> {
+        if handle != listings::NOBODYS {
+            return Ok(self.view.fsyncdir(handle)?);
+        }
+        let opened = self.view.opendir(node)?;
+        let synced = self.view.fsyncdir(opened);
+        self.view.releasedir(opened)?;
+        Ok(synced?)
     }
 
     pub(super) fn releasedir(&self, handle: HandleId) -> Outcome<()> {

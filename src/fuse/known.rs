@@ -182,6 +182,15 @@ impl Known {
         }
     }
 
+    /// The kernel is about to keep the listing of a directory. Whether it may: not what is computed, nor where another mount
+    /// has changed names since this kernel knows it.
+    pub(super) fn may_keep_listing(&self, directory: NodeId) -> bool {
+        self.part(directory).get_mut(&directory).is_some_and(|belief| {
+            belief.pages |= !belief.changed_elsewhere;
+            !belief.changed_elsewhere
+        })
+    }
+
     /// Whether another mount has changed names in a directory since this kernel knows it.
     pub(super) fn is_changed_elsewhere(&self, directory: NodeId) -> bool {
         self.part(directory).get(&directory).is_some_and(|belief| belief.changed_elsewhere)

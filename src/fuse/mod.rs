@@ -42,6 +42,7 @@ mod frontend;
 mod fuser_types;
 mod handlers;
 mod known;
+mod listings;
 mod locking;
 mod mountinfo;
 mod notice;

@@ -11,6 +11,7 @@ mod everything;
 mod fleet;
 mod given;
 mod killed;
+mod listings;
 mod locks;
 mod privileges;
 mod races;

@@ -70,6 +70,45 @@ fn without_the_checks_of_the_kernel_nobody_asks_for_mode_bits() {
     }
 }
 
+/// The kernel opens directories by itself and keeps their listings; what was not listed before is asked for.
+#[test]
+fn a_tree_that_was_walked_is_walked_again_without_a_request() {
+    for transport in TRANSPORTS {
+        let mounted = Mounted::over(transport, &[]);
+        for directory in 0..5 {
+            fs::create_dir(mounted.path(&format!("d{directory}"))).unwrap();
+            (0..50).for_each(|at| drop(File::create(mounted.path(&format!("d{directory}/f{at}"))).unwrap()));
+        }
+        let walk = || {
+            for directory in 0..5 {
+                let path = mounted.path(&format!("d{directory}"));
+                assert_eq!(
+                    fs::read_dir(path).unwrap().filter(|entry| entry.as_ref().unwrap().metadata().is_ok()).count(),
+                    50
+                );
+            }
+        };
+        let asked = || {
+            let counters = look(&mounted.data_dir());
+            let count = |kind| requests(&counters, transport, kind);
+            (count("opendir"), count("readdirplus"), count("lookup"), count("getattr"))
+        };
+        walk();
+        let (opened, listed, ..) = asked();
+        assert_eq!(
+            (opened, listed),
+            (1, 10),
+            "one to learn that it need not ask; one for the names, one for their end"
+        );
+        walk();
+        // Having read a directory has changed its access time, which opendir(3) asks for along with the rest.
+        let before = asked();
+        walk();
+        assert_eq!(asked(), before);
+        mounted.finish();
+    }
+}
+
 /// A small body comes along with the opening, where to have read it makes no difference to the access time.
 #[test]
 fn a_small_file_is_read_without_a_request_for_its_body() {

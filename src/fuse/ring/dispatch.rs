@@ -152,7 +152,7 @@ fn run(
             Some(listing.length())
         }
         Request::Releasedir(handle) => nothing(handlers.releasedir(handle)?),
-        Request::Fsyncdir(handle) => nothing(handlers.fsyncdir(handle)?),
+        Request::Fsyncdir(handle) => nothing(handlers.fsyncdir(node, handle)?),
         Request::Lseek { handle, offset, whence } => encode::offset(payload, handlers.lseek(handle, offset, whence)?),
         Request::Fallocate { place: (handle, offset), length, mode } => {
             nothing(handlers.fallocate(&caller, handle, offset, length, mode)?)

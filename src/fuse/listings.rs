@@ -1,0 +1,149 @@
+//! Listings of directories that nobody has opened.
+//!
+//! Where the kernel offers it (`FUSE_NO_OPENDIR_SUPPORT`, Linux 5.1) it is answered that there is no FUSE_OPENDIR. From then on it
+//! opens directories by itself and reads them without a handle, and of one whose listing it has kept it asks nothing at all:
+//! a program that walks a tree twice asks for no directory the second time.
+//!
+//! **What a stream remembers** is found again by its directory: a stream begins where somebody reads from offset 0, and
+//! ends where nothing follows. An offset in what is stored means the same to all streams, so one for each directory will do.
+//! In what is computed it is a position in what one stream was given: there it carries the number of its stream.
+//!
+//! **What the kernel must not keep** has to be taken back, because without a handle there is nothing to say so by. The kernel
+//! keeps a listing when somebody has read it from the beginning up to the empty answer behind its last entry
+//! (`fuse_readdir_cache_end`); by then it has all of its pages. They are taken back before that answer is given. A kept
+//! listing that lacks a page is given up and read anew (`fuse_readdir_cached`), whenever the page was taken. So whoever changes
+//! names from elsewhere is heard of either before the empty answer, which then comes with that notice, or after it, when
+//! [`Known::hear`](super::known::Known::hear) sends one.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use log::debug;
+use parking_lot::Mutex;
+
+use crate::error::Result;
+use crate::model::NodeId;
+use crate::vfs::HandleId;
+use crate::view::View;
+
+/// The handle of a directory that nobody has opened.
+pub(super) const NOBODYS: HandleId = HandleId(0);
+
+/// Bits of an offset in what is computed that are a position; above them stands the number of the stream.
+const POSITION_BITS: u32 = 32;
+/// Numbers of streams: offsets are signed 64-bit numbers to programs, telldir(3).
+const NUMBERS: u64 = 1 << 31;
+/// Streams of one computed directory. Whoever reads on in one that is no longer there goes on in a new one, at its position.
+const COMPUTED_STREAMS_MAX: usize = 8;
+
+/// A directory that is being read.
+#[derive(Debug)]
+pub(super) struct Stream {
+    view: Arc<View>,
+    handle: HandleId,
+    number: u64,
+    computed: bool,
+}
+
+impl Stream {
+    /// The open directory below.
+    pub(super) fn handle(&self) -> HandleId {
+        self.handle
+    }
+
+    /// The offset that the kernel is told, for one of the directory.
+    pub(super) fn mark(&self, offset: u64) -> u64 {
+        if self.computed { self.number << POSITION_BITS | offset } else { offset }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Err(e) = self.view.releasedir(self.handle) {
+            debug!("close a directory that was read: {e}");
+        }
+    }
+}
+
+/// The streams of one mount.
+#[derive(Debug, Default)]
+pub(super) struct Listings {
+    without_handles: AtomicBool,
+    streams: Mutex<HashMap<NodeId, VecDeque<Arc<Stream>>>>,
+    /// How many directories have streams, to be looked at without the lock.
+    count: AtomicUsize,
+    numbers: AtomicU64,
+}
+
+impl Listings {
+    /// From now on directories are read without being opened.
+    pub(super) fn need_no_handles(&self) {
+        self.without_handles.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether directories are read without being opened.
+    pub(super) fn are_without_handles(&self) -> bool {
+        self.without_handles.load(Ordering::Relaxed)
+    }
+
+    /// The stream in which to read a directory at an offset that the kernel knows, and what the offset is there.
+    ///
+    /// # Errors
+    /// As [`View::opendir`].
+    pub(super) fn stream(&self, view: &Arc<View>, node: NodeId, marked: u64) -> Result<(Arc<Stream>, u64)> {
+        let computed = node.is_virtual();
+        let (number, offset) =
+            if computed { (marked >> POSITION_BITS, marked & ((1 << POSITION_BITS) - 1)) } else { (0, marked) };
+        if marked > 0
+            && let Some(streams) = self.streams.lock().get(&node)
+            && let Some(stream) = streams.iter().find(|stream| !computed || stream.number == number)
+        {
+            return Ok((Arc::clone(stream), offset));
+        }
+        let handle = view.opendir(node)?;
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed) % NUMBERS;
+        let stream = Arc::new(Stream { view: Arc::clone(view), handle, number, computed });
+        let displaced = {
+            let mut all = self.streams.lock();
+            let streams = all.entry(node).or_default();
+            streams.push_back(Arc::clone(&stream));
+            let displaced =
+                (streams.len() > if computed { COMPUTED_STREAMS_MAX } else { 1 }).then(|| streams.pop_front());
+            self.count.store(all.len(), Ordering::Relaxed);
+            displaced
+        };
+        drop(displaced);
+        Ok((stream, offset))
+    }
+
+    /// A stream has come to its end.
+    pub(super) fn end(&self, node: NodeId, stream: &Arc<Stream>) {
+        let ended = {
+            let mut all = self.streams.lock();
+            let Some(streams) = all.get_mut(&node) else { return };
+            let at = streams.iter().position(|other| Arc::ptr_eq(other, stream));
+            let ended = at.and_then(|at| streams.remove(at));
+            if streams.is_empty() {
+                all.remove(&node);
+            }
+            self.count.store(all.len(), Ordering::Relaxed);
+            ended
+        };
+        drop(ended);
+    }
+
+    /// The kernel has forgotten a directory, or something else.
+    pub(super) fn forget(&self, node: NodeId) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let forgotten = {
+            let mut all = self.streams.lock();
+            let forgotten = all.remove(&node);
+            self.count.store(all.len(), Ordering::Relaxed);
+            forgotten
+        };
+        drop(forgotten);
+    }
+}

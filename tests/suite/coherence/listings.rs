@@ -1,0 +1,174 @@
+//! The kernel keeps listings and asks for them without opening directories: what it shows is true at every moment all the
+//! same, also to whoever holds a directory open, works in it, or reads it while it changes.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use nexus::model::Transport;
+use rustix::fs::{AtFlags, Dir, Timespec, Timestamps, XattrFlags};
+
+use super::store::Shared;
+
+/// Changes of one directory in each case.
+const CHANGES: usize = 60;
+/// More than an answer of the kernel's largest listing takes.
+const MANY: usize = 1_000;
+
+fn names(directory: &mut Dir) -> BTreeSet<String> {
+    directory.rewind();
+    directory
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().to_owned())
+        .filter(|name| !name.starts_with('.'))
+        .collect()
+}
+
+fn listed(directory: &Path) -> BTreeSet<String> {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn both_ways(count: usize, check: impl Fn(Shared)) {
+    for transport in [Transport::IoUring, Transport::DevFuse] {
+        for default_permissions in [true, false] {
+            check(Shared::new(count, |_, options| {
+                options.transport = transport;
+                options.manner.default_permissions = default_permissions;
+            }));
+        }
+    }
+}
+
+/// Sets the time of a directory to what it is.
+fn set_back(directory: &Path, times: &Timestamps) {
+    rustix::fs::utimensat(rustix::fs::CWD, directory, times, AtFlags::empty()).unwrap();
+}
+
+#[test]
+fn what_another_mount_changes_is_listed_although_its_time_is_set_back() {
+    both_ways(2, |shared| {
+        let (here, there) = (shared.place(0).join("d"), shared.place(1).join("d"));
+        fs::create_dir(&here).unwrap();
+        fs::write(here.join("first"), "").unwrap();
+        let old = Timespec { tv_sec: 1_000_000_000, tv_nsec: 0 };
+        let times = Timestamps { last_access: old, last_modification: old };
+        set_back(&here, &times);
+        let mut held = Dir::read_from(File::open(&here).unwrap().as_fd()).unwrap();
+        let mut expected: BTreeSet<_> = ["first".to_owned()].into();
+        for change in 0..CHANGES {
+            assert_eq!((names(&mut held), listed(&here)), (expected.clone(), expected.clone()), "change {change}");
+            let name = format!("n{}", change / 2);
+            if change % 2 == 0 {
+                fs::write(there.join(&name), "").unwrap();
+                expected.insert(name);
+            } else {
+                fs::remove_file(there.join(&name)).unwrap();
+                expected.remove(&name);
+            }
+            set_back(&there, &times);
+        }
+        assert_eq!((names(&mut held), listed(&here)), (expected.clone(), expected));
+        drop(held);
+        shared.finish();
+    });
+}
+
+/// Whoever lists while others change sees the truth as soon as they are done.
+#[test]
+fn a_listing_that_was_on_its_way_is_not_kept() {
+    both_ways(2, |shared| {
+        let (here, there) = (shared.place(0).join("d"), shared.place(1).join("d"));
+        fs::create_dir(&here).unwrap();
+        let old = Timespec { tv_sec: 1_000_000_000, tv_nsec: 0 };
+        let times = Timestamps { last_access: old, last_modification: old };
+        for round in 0..CHANGES {
+            let begun = AtomicUsize::new(0);
+            let over = AtomicBool::new(false);
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        while !over.load(Ordering::SeqCst) {
+                            listed(&here);
+                            begun.fetch_add(1, Ordering::SeqCst);
+                        }
+                    });
+                }
+                while begun.load(Ordering::SeqCst) < 4 {
+                    thread::yield_now();
+                }
+                fs::write(there.join(format!("n{round}")), "").unwrap();
+                set_back(&there, &times);
+                over.store(true, Ordering::SeqCst);
+            });
+            assert_eq!(listed(&here).len(), round + 1);
+        }
+        shared.finish();
+    });
+}
+
+#[test]
+fn a_view_shows_what_is_so_now_to_whoever_holds_it_open() {
+    both_ways(1, |shared| {
+        let root = shared.place(0);
+        let ready = root.join(".work/ready");
+        let mut held = Dir::read_from(File::open(&ready).unwrap().as_fd()).unwrap();
+        for count in 0..CHANGES / 4 {
+            assert_eq!(names(&mut held).len(), count);
+            assert_eq!(names(&mut held), listed(&ready));
+            let job = root.join(format!("job{count}"));
+            fs::write(&job, "work").unwrap();
+            rustix::fs::setxattr(&job, "user.status", b"ready", XattrFlags::empty()).unwrap();
+        }
+        drop(held);
+        shared.finish();
+    });
+}
+
+/// Two who read one view at a time have each their own, though the kernel names neither.
+#[test]
+fn two_readers_of_a_view_do_not_disturb_each_other() {
+    both_ways(1, |shared| {
+        let root = shared.place(0);
+        let make = |name: String| {
+            fs::write(root.join(&name), "work").unwrap();
+            rustix::fs::setxattr(root.join(&name), "user.status", b"ready", XattrFlags::empty()).unwrap();
+        };
+        (0..MANY).for_each(|number| make(format!("b{number}")));
+        let ready = root.join(".work/ready");
+        let mut first = Dir::read_from(File::open(&ready).unwrap().as_fd()).unwrap();
+        let some: Vec<_> = first.by_ref().take(10).map(Result::unwrap).collect();
+        // What comes first in the view moves all that follows, for who begins now.
+        for number in 0..20 {
+            let name = format!("a{number}");
+            make(name.clone());
+            rustix::fs::setxattr(root.join(&name), "user.priority", b"0", XattrFlags::empty()).unwrap();
+        }
+        assert_eq!(listed(&ready).len(), MANY + 20);
+        let rest: Vec<_> = first.by_ref().map(Result::unwrap).collect();
+        let seen: BTreeSet<_> = some.iter().chain(&rest).map(|entry| entry.file_name().to_owned()).collect();
+        assert_eq!(seen.len(), some.len() + rest.len(), "an entry came twice");
+        assert_eq!(seen.len(), MANY + 2, "with . and ..");
+        drop(first);
+        shared.finish();
+    });
+}
+
+#[test]
+fn renaming_what_is_listed_comes_to_an_end() {
+    both_ways(1, |shared| {
+        let directory = shared.place(0).join("d");
+        fs::create_dir(&directory).unwrap();
+        (0..MANY).for_each(|number| drop(File::create(directory.join(number.to_string())).unwrap()));
+        let mut renamed = 0;
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            fs::rename(&path, path.with_extension(format!("{renamed}"))).unwrap();
+            renamed += 1;
+            assert!(renamed <= MANY, "a new name was listed");
+        }
+        assert_eq!((renamed, listed(&directory).len()), (MANY, MANY));
+        shared.finish();
+    });
+}
