@@ -439,8 +439,8 @@ impl Handlers {
         Ok(u32::try_from(copied).unwrap_or(COPY_BYTES_MAX as u32))
     }
 
-    /// The handle, and whether the kernel may keep the listing; it drops it by itself when a change is made through the
-    /// mount. Where others make changes it may not: a listing that is on its way when it is told to drop it would be kept.
+    /// Where directories have to be opened: the handle, and whether the kernel may keep the listing; it drops it by itself when
+    /// a change is made through the mount. Where others make changes it may not: a listing that is on its way when it is told to drop it would be kept.
     pub(super) fn opendir(&self, node: NodeId) -> Outcome<(HandleId, bool)> {
         if self.listings.are_without_handles() {
             return Err(Errno::NOT_IMPLEMENTED.into());
