@@ -1,8 +1,8 @@
 //! A thread that brings messages to the kernel of one mount, in their order, and those who wait until it has.
 //!
 //! Sending waits for locks of the kernel which a request may hold that is still to be answered (`notice.rs`), so a thread
-//! that answers requests hands over, and waits for a bounded time. It sends by itself only what cannot wait: attributes, and
-//! pages of a file that nobody has open.
+//! that answers requests hands over, and waits for a bounded time. It sends by itself only what cannot wait: attributes,
+//! pages of a file that nobody has open, and those of a directory whose listing comes to its end.
 //!
 //! A process that is killed is gone only when its last thread is, and a thread that waits for a lock in the kernel dies only
 //! when it has it. If it shared the descriptors of the process, the device would stay open, and the request that holds the lock
@@ -154,7 +154,7 @@ impl Desk {
             match send(device, &message) {
                 // The kernel knows nothing of a node that it was given: the answer is on its way, or the news that it forgot.
                 Ok(Held::Nothing) => {
-                    if let Message::Attributes(node) | Message::Pages(node, ..) = message
+                    if let Message::Attributes(node) | Message::Pages(node, ..) | Message::Listing(node) = message
                         && known.holds(node)
                         && time < AGAIN.len()
                     {
@@ -208,6 +208,7 @@ fn send(device: &File, message: &Message) -> io::Result<Held> {
     match message {
         Message::Attributes(node) => notice::attributes(device, *node),
         Message::Pages(node, from, length) => notice::pages(device, *node, *from, *length),
+        Message::Listing(node) => notice::pages(device, *node, 0, 0),
         Message::Name(parent, name) => notice::name(device, *parent, name),
         Message::AllNames => notice::all_names(device).map(|()| Held::Something),
     }

@@ -445,10 +445,7 @@ impl Handlers {
         if self.listings.are_without_handles() {
             return Err(Errno::NOT_IMPLEMENTED.into());
         }
-        let keep = self.caches(node);
-        if keep {
-            self.known.tell_pages(node);
-        }
+        let keep = self.caches(node) && self.known.may_keep_listing(node);
         Ok((held(self.view.opendir(node))?, keep && !self.known.is_changed_elsewhere(node)))
     }
 
@@ -518,10 +515,8 @@ impl Handlers {
         if handle != listings::NOBODYS {
             return Ok(self.view.fsyncdir(handle)?);
         }
-        let opened = self.view.opendir(node)?;
-        let synced = self.view.fsyncdir(opened);
-        self.view.releasedir(opened)?;
-        Ok(synced?)
+        // Also of one that is gone by now.
+        if node.is_virtual() { Ok(()) } else { Ok(self.view.vfs().sync_names()?) }
     }
 
     pub(super) fn releasedir(&self, handle: HandleId) -> Outcome<()> {

@@ -31,8 +31,10 @@ struct Belief {
     lookups: u64,
     /// Its attributes.
     attributes: bool,
-    /// Pages of it: bytes of a file, the listing of a directory.
+    /// Pages of it, a file.
     pages: bool,
+    /// The listing of it, a directory.
+    listing: bool,
     /// It has been opened to be read, since this kernel knows it: what it has read it mostly keeps.
     reading: bool,
     /// Another mount has changed names in this directory since this kernel knows it.
@@ -61,6 +63,8 @@ pub(super) enum Message {
     Attributes(NodeId),
     /// Nor are these pages of it: from, and how many bytes; 0 for all that follow.
     Pages(NodeId, u64, u64),
+    /// The listing of a directory is not what it was.
+    Listing(NodeId),
     /// A name does not lead where it did.
     Name(NodeId, Box<[u8]>),
     /// Some name does not: all are to be asked for again.
@@ -186,7 +190,7 @@ impl Known {
     /// has changed names since this kernel knows it.
     pub(super) fn may_keep_listing(&self, directory: NodeId) -> bool {
         self.part(directory).get_mut(&directory).is_some_and(|belief| {
-            belief.pages |= !belief.changed_elsewhere;
+            belief.listing |= !belief.changed_elsewhere;
             !belief.changed_elsewhere
         })
     }
@@ -234,8 +238,8 @@ impl Known {
                         concerned = true;
                         belief.changed_elsewhere = true;
                         // From now on its listings are not kept.
-                        if std::mem::take(&mut belief.pages) {
-                            messages.push(Message::Pages(*parent, 0, 0));
+                        if std::mem::take(&mut belief.listing) {
+                            messages.push(Message::Listing(*parent));
                         }
                         let believed = match belief.names.as_deref_mut() {
                             None => false,
@@ -261,6 +265,9 @@ impl Known {
                 }
                 if belief.pages {
                     messages.push(Message::Pages(*node, 0, 0));
+                }
+                if std::mem::take(&mut belief.listing) {
+                    messages.push(Message::Listing(*node));
                 }
                 belief.changed_elsewhere = true;
                 belief.names = None;
@@ -332,8 +339,9 @@ mod tests {
         let known = Known::new();
         known.hand_out(DIR);
         assert!(!known.is_changed_elsewhere(DIR));
-        known.tell_pages(DIR);
-        assert_eq!(messages(&known, &[name(b"x"), name(b"y")]), [Message::Pages(DIR, 0, 0)]);
+        assert!(known.may_keep_listing(DIR));
+        assert_eq!(messages(&known, &[name(b"x"), name(b"y")]), [Message::Listing(DIR)]);
+        assert!(!known.may_keep_listing(DIR));
         assert!(known.is_changed_elsewhere(DIR));
     }
 

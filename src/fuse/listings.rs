@@ -4,9 +4,10 @@
 //! opens directories by itself and reads them without a handle, and of one whose listing it has kept it asks nothing at all:
 //! a program that walks a tree twice asks for no directory the second time.
 //!
-//! **What a stream remembers** is found again by its directory: a stream begins where somebody reads from offset 0, and
-//! ends where nothing follows. An offset in what is stored means the same to all streams, so one for each directory will do.
-//! In what is computed it is a position in what one stream was given: there it carries the number of its stream.
+//! **What a stream remembers** is found again by its directory. A stream begins where somebody reads from offset 0. An offset
+//! in what is stored means the same to all streams, so one for each directory will do, and it ends where nothing follows. In what is
+//! computed, or shown with gaps, it is a position in what one stream was given: there it carries the number of its stream,
+//! which stays as long as it is used, because whoever has come to the end may go back to an offset, seekdir(3).
 //!
 //! **What the kernel must not keep** has to be taken back, because without a handle there is nothing to say so by. The kernel
 //! keeps a listing when somebody has read it from the beginning up to the empty answer behind its last entry
@@ -18,6 +19,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use log::debug;
 use parking_lot::Mutex;
@@ -30,20 +32,26 @@ use crate::view::View;
 /// The handle of a directory that nobody has opened.
 pub(super) const NOBODYS: HandleId = HandleId(0);
 
-/// Bits of an offset in what is computed that are a position; above them stands the number of the stream.
+/// Set in an offset that is a position in a stream with a number. Offsets are signed 64-bit numbers to programs, telldir(3), and
+/// no place of a stored name is that large.
+const NUMBERED: u64 = 1 << 62;
+/// Bits of such an offset that are the position; above them stands the number of the stream.
 const POSITION_BITS: u32 = 32;
-/// Numbers of streams: offsets are signed 64-bit numbers to programs, telldir(3).
-const NUMBERS: u64 = 1 << 31;
-/// Streams of one computed directory. Whoever reads on in one that is no longer there goes on in a new one, at its position.
-const COMPUTED_STREAMS_MAX: usize = 8;
+/// Numbers of streams.
+const NUMBERS: u64 = 1 << 30;
+/// Streams with numbers of one directory; the one that was not used for longest gives way. Whoever reads on in one that is no
+/// longer there goes on in a new one, at its position, and may miss what has moved before that.
+const NUMBERED_MAX: usize = 32;
+/// After this long without use a stream counts as given up.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// A directory that is being read.
 #[derive(Debug)]
 pub(super) struct Stream {
     view: Arc<View>,
     handle: HandleId,
-    number: u64,
-    computed: bool,
+    /// `None` where all streams of the directory have the same offsets.
+    number: Option<u64>,
 }
 
 impl Stream {
@@ -54,7 +62,7 @@ impl Stream {
 
     /// The offset that the kernel is told, for one of the directory.
     pub(super) fn mark(&self, offset: u64) -> u64 {
-        if self.computed { self.number << POSITION_BITS | offset } else { offset }
+        self.number.map_or(offset, |number| NUMBERED | number << POSITION_BITS | offset)
     }
 }
 
@@ -66,11 +74,14 @@ impl Drop for Stream {
     }
 }
 
+/// The streams of one directory, and when each was used; the last one at the end.
+type Streams = VecDeque<(Instant, Arc<Stream>)>;
+
 /// The streams of one mount.
 #[derive(Debug, Default)]
 pub(super) struct Listings {
     without_handles: AtomicBool,
-    streams: Mutex<HashMap<NodeId, VecDeque<Arc<Stream>>>>,
+    streams: Mutex<HashMap<NodeId, Streams>>,
     /// How many directories have streams, to be looked at without the lock.
     count: AtomicUsize,
     numbers: AtomicU64,
@@ -92,37 +103,46 @@ impl Listings {
     /// # Errors
     /// As [`View::opendir`].
     pub(super) fn stream(&self, view: &Arc<View>, node: NodeId, marked: u64) -> Result<(Arc<Stream>, u64)> {
-        let computed = node.is_virtual();
-        let (number, offset) =
-            if computed { (marked >> POSITION_BITS, marked & ((1 << POSITION_BITS) - 1)) } else { (0, marked) };
+        let now = Instant::now();
+        let (number, offset) = match marked & NUMBERED {
+            0 => (None, marked),
+            _ => (Some((marked ^ NUMBERED) >> POSITION_BITS), marked & ((1 << POSITION_BITS) - 1)),
+        };
         if marked > 0
-            && let Some(streams) = self.streams.lock().get(&node)
-            && let Some(stream) = streams.iter().find(|stream| !computed || stream.number == number)
+            && let Some(streams) = self.streams.lock().get_mut(&node)
+            && let Some(at) = streams.iter().position(|(_, stream)| stream.number == number)
+            && let Some((_, stream)) = streams.remove(at)
         {
-            return Ok((Arc::clone(stream), offset));
+            streams.push_back((now, Arc::clone(&stream)));
+            return Ok((stream, offset));
         }
         let handle = view.opendir(node)?;
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed) % NUMBERS;
-        let stream = Arc::new(Stream { view: Arc::clone(view), handle, number, computed });
-        let displaced = {
+        let numbered = node.is_virtual() || !view.sees_all();
+        let number = numbered.then(|| self.numbers.fetch_add(1, Ordering::Relaxed) % NUMBERS);
+        let stream = Arc::new(Stream { view: Arc::clone(view), handle, number });
+        let given_up: Vec<_> = {
             let mut all = self.streams.lock();
             let streams = all.entry(node).or_default();
-            streams.push_back(Arc::clone(&stream));
-            let displaced =
-                (streams.len() > if computed { COMPUTED_STREAMS_MAX } else { 1 }).then(|| streams.pop_front());
+            let idle = streams.iter().take_while(|(used, _)| now.saturating_duration_since(*used) > IDLE).count();
+            let room = if numbered { NUMBERED_MAX - 1 } else { 0 };
+            let given_up = streams.drain(..idle.max(streams.len().saturating_sub(room))).collect();
+            streams.push_back((now, Arc::clone(&stream)));
             self.count.store(all.len(), Ordering::Relaxed);
-            displaced
+            given_up
         };
-        drop(displaced);
+        drop(given_up);
         Ok((stream, offset))
     }
 
-    /// A stream has come to its end.
+    /// A stream has come to its end, where nobody needs it to go back.
     pub(super) fn end(&self, node: NodeId, stream: &Arc<Stream>) {
+        if stream.number.is_some() {
+            return;
+        }
         let ended = {
             let mut all = self.streams.lock();
             let Some(streams) = all.get_mut(&node) else { return };
-            let at = streams.iter().position(|other| Arc::ptr_eq(other, stream));
+            let at = streams.iter().position(|(_, other)| Arc::ptr_eq(other, stream));
             let ended = at.and_then(|at| streams.remove(at));
             if streams.is_empty() {
                 all.remove(&node);
@@ -133,9 +153,9 @@ impl Listings {
         drop(ended);
     }
 
-    /// The kernel has forgotten a directory, or something else.
+    /// The kernel has forgotten a directory, or something else. It may have found a computed one again meanwhile.
     pub(super) fn forget(&self, node: NodeId) {
-        if self.count.load(Ordering::Relaxed) == 0 {
+        if node.is_virtual() || self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
         let forgotten = {

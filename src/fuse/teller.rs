@@ -1,6 +1,6 @@
 //! Tells the kernel of one mount what others changed in the store, before they are answered.
 //!
-//! Attributes are told by a thread that nothing holds up. Pages may be locked by a request that is under way, which then
+//! Attributes, and listings, whose pages no request holds, are told by a thread that nothing holds up. Pages of files may be locked by a request that is under way, which then
 //! fills them anew: they have a thread of their own, for which nobody waits long.
 //!
 //! A name cannot be told alone without waiting for the lock of its directory, which the kernel holds while a change through
@@ -83,7 +83,7 @@ impl Listener for Teller {
             }
         }
         let (attributes, locked): (Vec<_>, Vec<_>) =
-            messages.into_iter().partition(|message| matches!(message, Message::Attributes(_)));
+            messages.into_iter().partition(|message| matches!(message, Message::Attributes(_) | Message::Listing(_)));
         // Also without a message: what was said already may not have arrived.
         Some(Receipt(self.attributes.hand_over(attributes), self.locked.hand_over(locked)))
     }

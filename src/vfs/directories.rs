@@ -118,6 +118,14 @@ impl Vfs {
     /// What the disk or the database report.
     pub fn fsyncdir(&self, handle: HandleId) -> Result<()> {
         self.handles.directory(handle)?;
+        self.sync_names()
+    }
+
+    /// Makes the names of all directories durable; the bytes of files only as far as they are saved.
+    ///
+    /// # Errors
+    /// As [`Vfs::fsyncdir`].
+    pub fn sync_names(&self) -> Result<()> {
         self.make_durable()
     }
 
