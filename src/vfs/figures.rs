@@ -24,7 +24,7 @@ impl Vfs {
         self.lock_core().meta.set_cache_mib(mib)
     }
 
-    /// Files that are open or being sealed, and open handles of files and directories.
+    /// Files that are open or being sealed, and open handles of files and of directories that are being read.
     #[must_use]
     pub fn in_use(&self) -> (u64, u64) {
         (self.live.all().len() as u64, self.handles.ids().len() as u64)

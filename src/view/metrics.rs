@@ -97,7 +97,7 @@ fn store(page: &mut Page, done: &StoreReport) {
     let now = &done.backlog;
     let gauges = [
         ("nexus_live_files", "Files that are open or being sealed.", now.live_files),
-        ("nexus_open_handles", "Open files and directories.", now.open_handles),
+        ("nexus_open_handles", "Open files, and directories that are being read.", now.open_handles),
         ("nexus_memory_drafts", "Drafts in memory.", now.memory_drafts),
         ("nexus_memory_draft_bytes", "Bytes of drafts in memory.", now.memory_draft_bytes),
         ("nexus_uncommitted_operations", "Operations that wait for the next commit.", now.uncommitted),

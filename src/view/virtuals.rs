@@ -35,7 +35,7 @@ pub(super) struct TreeEntry {
     pub(super) kind: Kind,
 }
 
-/// A directory of a tree as it was when it was opened, so that a place in the listing means the same until it is closed.
+/// A directory of a tree as it was when it was opened, so that a place in the listing means the same as long as it is kept.
 pub(super) trait Listing: Send {
     /// The entry at a position, counted from 0; `None` behind the last.
     fn entry(&mut self, position: u64) -> Result<Option<TreeEntry>>;
