@@ -440,13 +440,17 @@ impl Handlers {
     }
 
     /// Where directories have to be opened: the handle, and whether the kernel may keep the listing; it drops it by itself when
-    /// a change is made through the mount. Where others make changes it may not: a listing that is on its way when it is told to drop it would be kept.
+    /// a change is made through the mount.
     pub(super) fn opendir(&self, node: NodeId) -> Outcome<(HandleId, bool)> {
         if self.listings.are_without_handles() {
             return Err(Errno::NOT_IMPLEMENTED.into());
         }
-        let keep = self.caches(node) && self.known.may_keep_listing(node);
-        Ok((held(self.view.opendir(node))?, keep && !self.known.is_changed_elsewhere(node)))
+        let handle = held(self.view.opendir(node))?;
+        Ok((handle, self.may_keep_listing(node)))
+    }
+
+    fn may_keep_listing(&self, directory: NodeId) -> bool {
+        self.caches(directory) && self.known.may_keep_listing(directory)
     }
 
     /// `emit` is told how long the kernel may believe an entry, and says whether it took it.
@@ -458,24 +462,36 @@ impl Handlers {
         with_attr: bool,
         emit: &mut dyn FnMut(DirEntry<'_>, Duration) -> bool,
     ) -> Outcome<()> {
+        let mut goes_on = false;
         if handle != listings::NOBODYS {
-            return self.list(directory, handle, offset, with_attr, emit);
+            self.list(directory, handle, offset, with_attr, &mut |entry, lifetime| {
+                goes_on = true;
+                emit(entry, lifetime)
+            })?;
+            if !goes_on && self.caches(directory) {
+                self.end_listing(directory);
+            }
+            return Ok(());
         }
         let (stream, offset) = self.listings.stream(&self.view, directory, offset)?;
-        let mut goes_on = false;
         self.list(directory, stream.handle(), offset, with_attr, &mut |entry, lifetime| {
             goes_on = true;
             emit(DirEntry { next_offset: stream.mark(entry.next_offset), ..entry }, lifetime)
         })?;
         if !goes_on {
             self.listings.end(directory, &stream);
-            if !self.known.may_keep_listing(directory)
-                && let Err(e) = notice::pages(&self.notices, directory, 0, 0)
-            {
-                warn!("tell the kernel not to keep the listing of node {directory}: {e}; it may show it again");
-            }
+            self.end_listing(directory);
         }
         Ok(())
+    }
+
+    /// The kernel is about to hear that a listing is over, and to keep it. Where it may not, it is told to drop what it has.
+    fn end_listing(&self, directory: NodeId) {
+        if !self.may_keep_listing(directory)
+            && let Err(e) = notice::pages(&self.notices, directory, 0, 0)
+        {
+            warn!("tell the kernel not to keep the listing of node {directory}: {e}; it may show it again");
+        }
     }
 
     fn list(

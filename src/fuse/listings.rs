@@ -5,8 +5,9 @@
 //! a program that walks a tree twice asks for no directory the second time.
 //!
 //! **What a stream remembers** is found again by its directory. A stream begins where somebody reads from offset 0. An offset
-//! in what is stored means the same to all streams, so one for each directory will do, and it ends where nothing follows. In what is
-//! computed, or shown with gaps, it is a position in what one stream was given: there it carries the number of its stream,
+//! in what is stored means the same to all streams, so one for each directory will do, and it ends where nothing follows. Those who
+//! list it at one time share its end then: what was made before the last of them began may be listed to the others as well,
+//! which readdir(3) leaves open. In what is computed, or shown with gaps, it is a position in what one stream was given: there it carries the number of its stream,
 //! which stays as long as it is used, because whoever has come to the end may go back to an offset, seekdir(3).
 //!
 //! **What the kernel must not keep** has to be taken back, because without a handle there is nothing to say so by. The kernel
@@ -14,7 +15,9 @@
 //! (`fuse_readdir_cache_end`); by then it has all of its pages. They are taken back before that answer is given. A kept
 //! listing that lacks a page is given up and read anew (`fuse_readdir_cached`), whenever the page was taken. So whoever changes
 //! names from elsewhere is heard of either before the empty answer, which then comes with that notice, or after it, when
-//! [`Known::hear`](super::known::Known::hear) sends one.
+//! [`Known::hear`](super::known::Known::hear) sends one. (What is left: one reader is told the end and is held up in the kernel,
+//! while a second one finds the listing given up and a third begins it anew, stops early, and so leaves pages behind which the
+//! first then has kept. That can be only where another mount has changed the directory, and lasts until it is changed again.)
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -4,8 +4,9 @@
 //! costs no more than what was taken from it. Of what was given out long ago no more is kept than where in the queue it
 //! stood; who goes back behind that reads on from there.
 //!
-//! An item that stays where it is while others come and go is listed once. One that leaves and comes back with another
-//! priority is a new name, and may be left out, but is never listed twice.
+//! An item that stays where it is while others come and go is listed once by whoever reads to the end without long pauses
+//! (`fuse/listings.rs`). One that leaves and comes back with another priority is a new name, and may be left out, but is never
+//! listed twice.
 
 use std::collections::{HashSet, VecDeque};
 

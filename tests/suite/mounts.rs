@@ -1,15 +1,22 @@
 //! `nexus mount`, `mounts` and `umount` where a daemon lives already, and mounts that the configuration names.
 
-use std::fs;
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::fs::{self, File};
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::fs::Dir;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{Outcome, is_mounted, is_running, nexus, run, scratch, shell, unmount_below, wait_until};
+
+/// More files than the kernel takes in one answer to a program that lists.
+const HUNDREDS: usize = 700;
 
 /// A store in `data`, directories to mount it on, and a configuration that names it.
 struct Place {
@@ -294,4 +301,38 @@ fn ended(mut child: Child) -> (i32, String) {
     wait_until("the command has ended", 60, || child.try_wait().unwrap().is_some());
     let outcome = child.wait_with_output().unwrap();
     (outcome.status.code().expect("no signal"), String::from_utf8(outcome.stderr).unwrap())
+}
+
+/// Nothing is left out of what a mount lists, until something is there that it may not see.
+#[test]
+fn what_comes_to_be_hidden_is_not_listed_by_who_saw_everything_before() {
+    let place = Place::new();
+    place.configure("namespaces: [{name: vault, admin_only: true}]\n");
+    place.run(&["mount", "a"]).ok();
+    place.run(&["--admin", "mount", "b"]).ok();
+    let root = place.path("a");
+    (0..HUNDREDS).for_each(|at| fs::write(root.join(format!("f{at}")), "").unwrap());
+    let list = |directory: &mut Dir| {
+        directory.rewind();
+        directory.filter(|entry| !entry.as_ref().unwrap().file_name().to_bytes().starts_with(b".")).count()
+    };
+    let mut held = Dir::read_from(File::open(&root).unwrap().as_fd()).unwrap();
+    let before = list(&mut held);
+    assert_eq!(list(&mut held), before);
+    let mut begun = Dir::read_from(File::open(&root).unwrap().as_fd()).unwrap();
+    let some: Vec<_> = begun.by_ref().take(10).map(|entry| entry.unwrap().file_name().to_owned()).collect();
+    fs::create_dir(place.path("b/vault")).unwrap();
+    fs::write(place.path("b/last"), "").unwrap();
+    assert!(shell(&place.path("b"), "ls").contains("vault\n"));
+
+    assert_eq!(list(&mut held), before + 1);
+    assert!(!shell(&root, "ls").contains("vault"));
+    let mut seen: HashSet<_> = some.into_iter().collect();
+    for entry in begun {
+        assert!(seen.insert(entry.unwrap().file_name().to_owned()), "an entry came twice");
+    }
+    assert!(!seen.contains(c"vault"));
+    assert!((0..HUNDREDS).all(|at| seen.contains(CString::new(format!("f{at}")).unwrap().as_c_str())));
+    drop(held);
+    place.finish();
 }
