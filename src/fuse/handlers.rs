@@ -129,10 +129,10 @@ impl Handlers {
         Self { locking, polls, programs, view, notices, backing, terms, known, traffic, wakeful, listings, gives }
     }
 
-    /// The kernel can read directories without opening them, and does from now on where it may keep their listings. Where
-    /// something has to be left out of them an offset says nothing of what is, which takes an open directory that remembers.
+    /// The kernel can read directories without opening them, and does from now on where it may keep their listings. Not for a
+    /// tenant, who is shown one name of some directories: the place of that is kept with an open directory.
     pub(super) fn offer_listings_without_handles(&self) {
-        if !self.terms.lifetime.is_zero() && self.view.sees_all() {
+        if !self.terms.lifetime.is_zero() && self.view.principal().is_whole() {
             self.listings.need_no_handles();
         }
     }

@@ -7,7 +7,7 @@
 //! **What a stream remembers** is found again by its directory. A stream begins where somebody reads from offset 0. An offset
 //! in what is stored means the same to all streams, so one for each directory will do, and it ends where nothing follows. Those who
 //! list it at one time share its end then: what was made before the last of them began may be listed to the others as well,
-//! which readdir(3) leaves open. In what is computed, or shown with gaps, it is a position in what one stream was given: there it carries the number of its stream,
+//! which readdir(3) leaves open. In what is computed it is a position in what one stream was given: there it carries the number of its stream,
 //! which stays as long as it is used, because whoever has come to the end may go back to an offset, seekdir(3).
 //!
 //! **What the kernel must not keep** has to be taken back, because without a handle there is nothing to say so by. The kernel
@@ -120,7 +120,7 @@ impl Listings {
             return Ok((stream, offset));
         }
         let handle = view.opendir(node)?;
-        let numbered = node.is_virtual() || !view.sees_all();
+        let numbered = node.is_virtual();
         let number = numbered.then(|| self.numbers.fetch_add(1, Ordering::Relaxed) % NUMBERS);
         let stream = Arc::new(Stream { view: Arc::clone(view), handle, number });
         let given_up: Vec<_> = {

@@ -1,4 +1,4 @@
-//! Open directories. What the identity has no access to is left out, and leaves no gap.
+//! Open directories. What the identity has no access to is left out.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::vfs::{DirEntry, HandleId, Vfs};
 #[derive(Debug)]
 pub(super) struct OpenDirectory {
     id: NodeId,
-    /// What can be seen, `.` and `..` first, as it was when the listing began; `None` where nothing is left out.
-    entries: Option<Vec<(Vec<u8>, NodeId, Kind)>>,
+    /// `.`, `..` and the only name that can be seen, as it was when the listing began; `None` where more can be.
+    only: Option<Vec<(Vec<u8>, NodeId, Kind)>>,
 }
 
 impl View {
@@ -31,8 +31,9 @@ impl View {
         }
         let vfs = self.vfs();
         let handle = self.gate.look_and_keep(id, |vfs| vfs.opendir(id), |handle| drop(vfs.releasedir(handle)))?;
-        if !self.gate.sees_everything()? {
-            let open = OpenDirectory { id, entries: None };
+        // Something may come to be hidden in the root at any time.
+        if id == NodeId::ROOT || !self.gate.sees_everything()? {
+            let open = OpenDirectory { id, only: None };
             self.directories.lock().insert(handle, Arc::new(Mutex::new(open)));
         }
         Ok(handle)
@@ -58,14 +59,18 @@ impl View {
         let mut open = open.lock();
         // Not from the listing of a directory that has become another's since it was opened.
         let vfs = self.gate.look_on(open.id)?;
-        if offset == 0 || open.entries.is_none() {
-            open.entries = self.visible(&vfs, handle, open.id)?;
+        if offset == 0 || open.only.is_none() {
+            open.only = self.only(&vfs, handle, open.id)?;
         }
-        let Some(entries) = &open.entries else {
+        let Some(entries) = &open.only else {
+            let policy = self.gate.policy();
+            let is_root = open.id == NodeId::ROOT;
+            let guarded = is_root.then(|| policy.guarded(self.gate.who(), Access::Read));
+            let hidden: Vec<_> = guarded.into_iter().flatten().map(Name::as_bytes).collect();
             // In it may be directories that are shown to each in its own way.
-            let scope = self.gate.directory(open.id)?.scope;
-            let is_shared = open.id == NodeId::ROOT || !self.gate.policy().is_whole(self.gate.who(), &scope);
+            let is_shared = is_root || !policy.is_whole(self.gate.who(), &self.gate.directory(open.id)?.scope);
             return vfs.readdir(handle, offset, with_attr, &mut |entry| match entry.attr {
+                _ if hidden.contains(&entry.name) => true,
                 Some(attr) if is_shared => {
                     let attr = self.shown(*attr).unwrap_or(*attr);
                     emit(DirEntry { attr: Some(&attr), ..entry })
@@ -110,34 +115,21 @@ impl View {
         self.vfs().releasedir(handle)
     }
 
-    /// What can be seen in an open directory, `None` where that is all.
+    /// What can be seen in an open directory if that is one name, `None` if it is more.
     #[expect(clippy::type_complexity, reason = "the entries of one listing, used at one place")]
-    fn visible(&self, vfs: &Vfs, handle: HandleId, id: NodeId) -> Result<Option<Vec<(Vec<u8>, NodeId, Kind)>>> {
-        let (policy, who) = (self.gate.policy(), self.gate.who());
+    fn only(&self, vfs: &Vfs, handle: HandleId, id: NodeId) -> Result<Option<Vec<(Vec<u8>, NodeId, Kind)>>> {
         let scope = self.gate.directory(id)?.scope;
+        let Some(only) = self.gate.policy().only_name(self.gate.who(), &scope) else { return Ok(None) };
         let mut entries = Vec::new();
-        if let Some(only) = policy.only_name(who, &scope) {
-            vfs.readdir(handle, 0, false, &mut |dot| {
-                entries.push((dot.name.to_vec(), dot.id, dot.kind));
-                entries.len() < 2
-            })?;
-            entries.truncate(2);
-            // Asked for by its name: how many others there are must not be felt either.
-            if let Ok(own) = vfs.lookup(id, Name::new(only.as_bytes())?) {
-                entries.push((only.as_bytes().to_vec(), own.id, own.kind));
-            }
-            return Ok(Some(entries));
-        }
-        let hidden: Vec<_> = policy.guarded(who, Access::Read).map(Name::as_bytes).collect();
-        if id != NodeId::ROOT || !hidden.iter().any(|name| Name::new(name).is_ok_and(|n| vfs.lookup(id, n).is_ok())) {
-            return Ok(None);
-        }
-        vfs.readdir(handle, 0, false, &mut |entry| {
-            if !hidden.contains(&entry.name) {
-                entries.push((entry.name.to_vec(), entry.id, entry.kind));
-            }
-            true
+        vfs.readdir(handle, 0, false, &mut |dot| {
+            entries.push((dot.name.to_vec(), dot.id, dot.kind));
+            entries.len() < 2
         })?;
+        entries.truncate(2);
+        // Asked for by its name: how many others there are must not be felt either.
+        if let Ok(own) = vfs.lookup(id, Name::new(only.as_bytes())?) {
+            entries.push((only.as_bytes().to_vec(), own.id, own.kind));
+        }
         Ok(Some(entries))
     }
 }
