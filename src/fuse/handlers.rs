@@ -446,11 +446,12 @@ impl Handlers {
             return Err(Errno::NOT_IMPLEMENTED.into());
         }
         let handle = held(self.view.opendir(node))?;
-        Ok((handle, self.may_keep_listing(node)))
+        Ok((handle, self.tell_listing(node)))
     }
 
-    fn may_keep_listing(&self, directory: NodeId) -> bool {
-        self.caches(directory) && self.known.may_keep_listing(directory)
+    /// The kernel is about to keep the listing of a directory. Whether it may.
+    fn tell_listing(&self, directory: NodeId) -> bool {
+        self.caches(directory) && self.known.tell_listing(directory)
     }
 
     /// `emit` is told how long the kernel may believe an entry, and says whether it took it.
@@ -486,10 +487,13 @@ impl Handlers {
     }
 
     /// The kernel is about to hear that a listing is over, and to keep it. Where it may not, it is told to drop what it has.
+    /// That it was not to keep the listing of an open directory from the start is not remembered.
     fn end_listing(&self, directory: NodeId) {
-        if !self.may_keep_listing(directory)
-            && let Err(e) = notice::pages(&self.notices, directory, 0, 0)
-        {
+        if self.tell_listing(directory) {
+            return;
+        }
+        self.traffic.told();
+        if let Err(e) = notice::pages(&self.notices, directory, 0, 0) {
             warn!("tell the kernel not to keep the listing of node {directory}: {e}; it may show it again");
         }
     }
@@ -531,7 +535,7 @@ impl Handlers {
         if handle != listings::NOBODYS {
             return Ok(self.view.fsyncdir(handle)?);
         }
-        // Also of one that is gone by now.
+        // The directory may be gone, which is made durable too.
         if node.is_virtual() { Ok(()) } else { Ok(self.view.vfs().sync_names()?) }
     }
 

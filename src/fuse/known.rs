@@ -188,7 +188,7 @@ impl Known {
 
     /// The kernel is about to keep the listing of a directory. Whether it may: not where another mount has changed names since
     /// this kernel knows it, because what is on its way when it is told to drop a listing may be added behind that.
-    pub(super) fn may_keep_listing(&self, directory: NodeId) -> bool {
+    pub(super) fn tell_listing(&self, directory: NodeId) -> bool {
         self.part(directory).get_mut(&directory).is_some_and(|belief| {
             belief.listing = true;
             !belief.changed_elsewhere
@@ -333,9 +333,9 @@ mod tests {
     fn a_listing_is_dropped_once_and_not_kept_again() {
         let known = Known::new();
         known.hand_out(DIR);
-        assert!(known.may_keep_listing(DIR));
+        assert!(known.tell_listing(DIR));
         assert_eq!(messages(&known, &[name(b"x"), name(b"y")]), [Message::Listing(DIR)]);
-        assert!(!known.may_keep_listing(DIR));
+        assert!(!known.tell_listing(DIR));
     }
 
     #[test]
@@ -357,7 +357,10 @@ mod tests {
         let known = Known::new();
         known.hand_out(FILE);
         known.tell_pages(FILE);
+        assert!(known.tell_listing(NodeId::ROOT));
         let told = messages(&known, &[Change::Everything]);
+        assert!(told.contains(&Message::Listing(NodeId::ROOT)) && !known.tell_listing(NodeId::ROOT));
+        let told: Vec<_> = told.into_iter().filter(|message| *message != Message::Listing(NodeId::ROOT)).collect();
         assert_eq!(told, [Message::Attributes(FILE), Message::Pages(FILE, 0, 0), Message::AllNames]);
     }
 

@@ -1,7 +1,9 @@
 //! Tells the kernel of one mount what others changed in the store, before they are answered.
 //!
-//! Attributes, and listings, whose pages no request holds, are told by a thread that nothing holds up. Pages of files may be locked by a request that is under way, which then
-//! fills them anew: they have a thread of their own, for which nobody waits long.
+//! Attributes are told by a thread that nothing holds up. Pages of files may be locked by a request that is under way, which
+//! then fills them anew: they have a thread of their own, for which nobody waits long. Listings have a third. Their pages are
+//! locked while names are copied to whoever reads them, which takes long only where that is memory that is still to be
+//! fetched from a slow place.
 //!
 //! A name cannot be told alone without waiting for the lock of its directory, which the kernel holds while a change through
 //! this very mount waits for its answer; and that answer may wait for us. Worse, a thread that waits for it in the kernel
@@ -25,8 +27,8 @@ use crate::model::{Change, NodeId};
 use crate::stats::Traffic;
 use crate::vfs::{Listener, Receipt};
 
-/// Nothing that a request could hold keeps attributes from being told; this is for a machine that is very busy.
-const ATTRIBUTES_PATIENCE: Duration = Duration::from_secs(1);
+/// No request keeps attributes and listings from being told; this is for a machine that is very busy.
+const FREE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long pages, and names where they are told one by one, are waited for.
 const LOCKED_PATIENCE: Duration = Duration::from_millis(20);
 
@@ -35,6 +37,7 @@ const LOCKED_PATIENCE: Duration = Duration::from_millis(20);
 pub(super) struct Teller {
     known: Arc<Known>,
     attributes: Courier,
+    listings: Courier,
     locked: Courier,
     device: Arc<File>,
     traffic: Arc<Traffic>,
@@ -46,9 +49,11 @@ impl Teller {
     /// `device`: a descriptor of the mount.
     pub(super) fn new(device: File, known: Arc<Known>, traffic: Arc<Traffic>) -> Self {
         let device = Arc::new(device);
+        let courier = |name| Courier::new(name, Arc::clone(&device), Arc::clone(&known), Arc::clone(&traffic));
         Self {
-            attributes: Courier::new("tell-attributes", Arc::clone(&device), Arc::clone(&known), Arc::clone(&traffic)),
-            locked: Courier::new("tell-pages", Arc::clone(&device), Arc::clone(&known), Arc::clone(&traffic)),
+            attributes: courier("tell-attributes"),
+            listings: courier("tell-listings"),
+            locked: courier("tell-pages"),
             known,
             traffic,
             // Nothing is believed yet, so trying costs nothing.
@@ -60,6 +65,7 @@ impl Teller {
     /// Tells nothing more.
     pub(super) fn stop(&self) {
         self.attributes.stop();
+        self.listings.stop();
         self.locked.stop();
     }
 }
@@ -82,17 +88,24 @@ impl Listener for Teller {
                 self.attributes.repeat(&Message::AllNames);
             }
         }
+        let (listings, messages): (Vec<_>, Vec<_>) =
+            messages.into_iter().partition(|message| matches!(message, Message::Listing(_)));
         let (attributes, locked): (Vec<_>, Vec<_>) =
-            messages.into_iter().partition(|message| matches!(message, Message::Attributes(_) | Message::Listing(_)));
+            messages.into_iter().partition(|message| matches!(message, Message::Attributes(_)));
         // Also without a message: what was said already may not have arrived.
-        Some(Receipt(self.attributes.hand_over(attributes), self.locked.hand_over(locked)))
+        Some(Receipt([
+            self.attributes.hand_over(attributes),
+            self.listings.hand_over(listings),
+            self.locked.hand_over(locked),
+        ]))
     }
 
-    fn settle(&self, receipt: Receipt) {
-        if !self.attributes.wait(receipt.0, ATTRIBUTES_PATIENCE) {
+    fn settle(&self, Receipt([attributes, listings, locked]): Receipt) {
+        let told = self.attributes.wait(attributes, FREE_PATIENCE);
+        if !(self.listings.wait(listings, FREE_PATIENCE) && told) {
             debug!("the kernel of a mount takes long to be told of changes");
         }
-        self.locked.wait(receipt.1, LOCKED_PATIENCE);
+        self.locked.wait(locked, LOCKED_PATIENCE);
     }
 
     fn holds(&self, node: NodeId) -> bool {

@@ -36,7 +36,7 @@ impl Origin {
 
 /// What a listener gives for changes it has to pass on, to be settled; the numbers mean something to that listener only.
 #[derive(Clone, Copy, Debug)]
-pub struct Receipt(pub u64, pub u64);
+pub struct Receipt(pub [u64; 3]);
 
 /// A cache that has to hear of changes.
 pub trait Listener: Send + Sync + Debug {

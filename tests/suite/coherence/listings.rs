@@ -191,20 +191,53 @@ fn many_who_look_do_not_disturb_one_who_reads() {
     });
 }
 
+/// Also where others list it meanwhile.
 #[test]
 fn renaming_what_is_listed_comes_to_an_end() {
     both_ways(1, |shared| {
         let directory = shared.place(0).join("d");
         fs::create_dir(&directory).unwrap();
-        (0..MANY).for_each(|number| drop(File::create(directory.join(number.to_string())).unwrap()));
+        // Long names, so that a program is given them in several parts.
+        (0..MANY).for_each(|number| drop(File::create(directory.join(format!("{number:0100}"))).unwrap()));
         let mut renamed = 0;
         for entry in fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
             fs::rename(&path, path.with_extension(format!("{renamed}"))).unwrap();
             renamed += 1;
             assert!(renamed <= MANY, "a new name was listed");
+            if renamed % 100 == 0 {
+                assert_eq!(listed(&directory).len(), MANY);
+            }
         }
         assert_eq!((renamed, listed(&directory).len()), (MANY, MANY));
+        shared.finish();
+    });
+}
+
+#[test]
+fn a_listing_that_has_come_to_its_end_goes_back_to_a_place() {
+    both_ways(2, |shared| {
+        let (here, there) = (shared.place(0).join("d"), shared.place(1).join("d"));
+        fs::create_dir(&here).unwrap();
+        (0..MANY).for_each(|number| drop(File::create(here.join(format!("{number:0100}"))).unwrap()));
+        let mut held = Dir::read_from(File::open(&here).unwrap().as_fd()).unwrap();
+        // As the kernel keeps it, and as it asks for it when another mount has changed it.
+        for gone in 0..3 {
+            held.rewind();
+            let entries: Vec<_> = held.by_ref().map(Result::unwrap).collect();
+            for at in [0, 1, 2, 99, MANY / 2, MANY - 10] {
+                held.seek(entries[at].offset()).unwrap();
+                let rest: Vec<_> = held.by_ref().map(|entry| entry.unwrap().file_name().to_owned()).collect();
+                assert!(rest.iter().map(AsRef::as_ref).eq(entries[at + 1..].iter().map(|entry| entry.file_name())));
+            }
+            fs::remove_file(there.join(format!("{gone:0100}"))).unwrap();
+        }
+        // What was removed may be synced, too.
+        let open = File::open(&here).unwrap();
+        open.sync_all().unwrap();
+        fs::remove_dir_all(&there).unwrap();
+        open.sync_all().unwrap();
+        drop((held, open));
         shared.finish();
     });
 }
