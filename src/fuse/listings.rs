@@ -1,8 +1,8 @@
 //! Listings of directories that nobody has opened.
 //!
-//! Where the kernel offers it (`FUSE_NO_OPENDIR_SUPPORT`, Linux 5.1) it is answered that there is no FUSE_OPENDIR. From then on it
-//! opens directories by itself and reads them without a handle, and of one whose listing it has kept it asks nothing at all:
-//! a program that walks a tree twice asks for no directory the second time.
+//! Where the kernel offers it (`FUSE_NO_OPENDIR_SUPPORT`, Linux 5.1) it is answered that there is no FUSE_OPENDIR. From then on
+//! it opens directories by itself and reads them without a handle, and of one whose listing it has kept it asks nothing at
+//! all: a program that walks a tree twice asks for no directory the second time.
 //!
 //! **What a stream remembers** is found again by its directory. A stream begins where somebody reads from offset 0. An offset
 //! in what is stored is the place of a name, which means the same to all streams, so that the kernel can go on in one where
@@ -114,7 +114,7 @@ impl Kept {
 /// The streams of one directory, the last one used at the end.
 type Streams = Vec<Kept>;
 
-/// Takes out those that nobody is waited for in.
+/// Takes out those that count as given up.
 fn given_up(streams: &mut Streams, now: Instant) -> Vec<Kept> {
     let mut count = streams.len();
     let mut ended = streams.iter().filter(|kept| kept.ended).count();
