@@ -221,8 +221,7 @@ impl Handlers {
 
     /// The kernel takes `lookups` of those it was given back.
     pub(super) fn forget(&self, node: NodeId, lookups: u64) {
-        self.known.forget(node, lookups);
-        if !self.known.holds(node) {
+        if self.known.forget(node, lookups) {
             self.listings.forget(node);
         }
         self.view.forget(node);

@@ -134,18 +134,19 @@ impl Known {
         belief.attributes = true;
     }
 
-    /// The kernel takes lookups back.
-    pub(super) fn forget(&self, node: NodeId, lookups: u64) {
+    /// The kernel takes lookups back. Whether it holds the node no more.
+    pub(super) fn forget(&self, node: NodeId, lookups: u64) -> bool {
         if node == NodeId::ROOT {
-            return;
+            return false;
         }
         let mut part = self.part(node);
-        if let Some(belief) = part.get_mut(&node) {
-            belief.lookups = belief.lookups.saturating_sub(lookups);
-            if belief.lookups == 0 {
-                part.remove(&node);
-            }
+        let Some(belief) = part.get_mut(&node) else { return true };
+        belief.lookups = belief.lookups.saturating_sub(lookups);
+        let is_forgotten = belief.lookups == 0;
+        if is_forgotten {
+            part.remove(&node);
         }
+        is_forgotten
     }
 
     /// Whether the kernel holds the node.
@@ -343,12 +344,12 @@ mod tests {
         let known = Known::new();
         known.hand_out(FILE);
         known.hand_out(FILE);
-        known.forget(FILE, 1);
+        assert!(!known.forget(FILE, 1));
         assert!(known.holds(FILE));
-        known.forget(FILE, 1);
+        assert!(known.forget(FILE, 1));
         assert!(!known.holds(FILE));
         assert_eq!(messages(&known, &[Change::all_bytes(FILE)]), []);
-        known.forget(NodeId::ROOT, 1);
+        assert!(!known.forget(NodeId::ROOT, 1));
         assert!(known.holds(NodeId::ROOT));
     }
 
