@@ -30,6 +30,17 @@ fn listed(directory: &Path) -> BTreeSet<String> {
     fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
+/// Files with long names, so that a program is given them in several parts.
+fn fill(directory: &Path) {
+    fs::create_dir(directory).unwrap();
+    (0..MANY).for_each(|number| drop(File::create(directory.join(format!("{number:0100}"))).unwrap()));
+}
+
+fn make_ready(job: &Path) {
+    fs::write(job, "work").unwrap();
+    rustix::fs::setxattr(job, "user.status", b"ready", XattrFlags::empty()).unwrap();
+}
+
 fn both_ways(count: usize, check: impl Fn(Shared)) {
     for transport in [Transport::IoUring, Transport::DevFuse] {
         for default_permissions in [true, false] {
@@ -124,9 +135,7 @@ fn a_view_shows_what_is_so_now_to_whoever_holds_it_open() {
         for count in 0..CHANGES / 4 {
             assert_eq!(names(&mut held).len(), count);
             assert_eq!(names(&mut held), listed(&ready));
-            let job = root.join(format!("job{count}"));
-            fs::write(&job, "work").unwrap();
-            rustix::fs::setxattr(&job, "user.status", b"ready", XattrFlags::empty()).unwrap();
+            make_ready(&root.join(format!("job{count}")));
         }
         drop(held);
         shared.finish();
@@ -138,19 +147,15 @@ fn a_view_shows_what_is_so_now_to_whoever_holds_it_open() {
 fn two_readers_of_a_view_do_not_disturb_each_other() {
     both_ways(1, |shared| {
         let root = shared.place(0);
-        let make = |name: String| {
-            fs::write(root.join(&name), "work").unwrap();
-            rustix::fs::setxattr(root.join(&name), "user.status", b"ready", XattrFlags::empty()).unwrap();
-        };
-        (0..MANY).for_each(|number| make(format!("b{number}")));
+        (0..MANY).for_each(|number| make_ready(&root.join(format!("b{number}"))));
         let ready = root.join(".work/ready");
         let mut first = Dir::read_from(File::open(&ready).unwrap().as_fd()).unwrap();
         let some: Vec<_> = first.by_ref().take(10).map(Result::unwrap).collect();
         // What comes first in the view moves all that follows, for who begins now.
         for number in 0..20 {
-            let name = format!("a{number}");
-            make(name.clone());
-            rustix::fs::setxattr(root.join(&name), "user.priority", b"0", XattrFlags::empty()).unwrap();
+            let job = root.join(format!("a{number}"));
+            make_ready(&job);
+            rustix::fs::setxattr(&job, "user.priority", b"0", XattrFlags::empty()).unwrap();
         }
         assert_eq!(listed(&ready).len(), MANY + 20);
         let rest: Vec<_> = first.by_ref().map(Result::unwrap).collect();
@@ -167,11 +172,7 @@ fn two_readers_of_a_view_do_not_disturb_each_other() {
 fn many_who_look_do_not_disturb_one_who_reads() {
     both_ways(1, |shared| {
         let root = shared.place(0);
-        for number in 0..MANY {
-            let job = root.join(format!("job{number}"));
-            fs::write(&job, "work").unwrap();
-            rustix::fs::setxattr(&job, "user.status", b"ready", XattrFlags::empty()).unwrap();
-        }
+        (0..MANY).for_each(|number| make_ready(&root.join(format!("job{number}"))));
         let ready = root.join(".work/ready");
         let mut seen = BTreeSet::new();
         for entry in Dir::read_from(File::open(&ready).unwrap().as_fd()).unwrap() {
@@ -196,9 +197,7 @@ fn many_who_look_do_not_disturb_one_who_reads() {
 fn renaming_what_is_listed_comes_to_an_end() {
     both_ways(1, |shared| {
         let directory = shared.place(0).join("d");
-        fs::create_dir(&directory).unwrap();
-        // Long names, so that a program is given them in several parts.
-        (0..MANY).for_each(|number| drop(File::create(directory.join(format!("{number:0100}"))).unwrap()));
+        fill(&directory);
         let mut renamed = 0;
         for entry in fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
@@ -218,8 +217,7 @@ fn renaming_what_is_listed_comes_to_an_end() {
 fn a_listing_that_has_come_to_its_end_goes_back_to_a_place() {
     both_ways(2, |shared| {
         let (here, there) = (shared.place(0).join("d"), shared.place(1).join("d"));
-        fs::create_dir(&here).unwrap();
-        (0..MANY).for_each(|number| drop(File::create(here.join(format!("{number:0100}"))).unwrap()));
+        fill(&here);
         let mut held = Dir::read_from(File::open(&here).unwrap().as_fd()).unwrap();
         // As the kernel keeps it, and as it asks for it when another mount has changed it.
         for gone in 0..3 {
